@@ -1,0 +1,1 @@
+"""What people decided, and the files that carry it."""

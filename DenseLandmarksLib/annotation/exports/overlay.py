@@ -1,0 +1,230 @@
+"""A prediction drawn over its radiograph, as a PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DenseLandmarksLib.files import write_beside_and_rename
+from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
+from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.models.structure_style import StructureStyle
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+Colour = tuple[float, float, float]
+
+_DPI = 100
+_LONG_SIDE = 1100
+_LINE_HEIGHT = 26
+_LEGEND_COLUMNS = 4
+_BACKGROUND = "#101418"
+_INK = "#e8eaed"
+_HIGHLIGHT: Colour = (1.0, 0.9, 0.2)
+_NO_STYLE: Colour = (0.8, 0.8, 0.8)
+# 90 % of a Gaussian in the plane lies within this many standard deviations: sqrt of the chi-square quantile, 2 degrees.
+_ELLIPSE_90 = math.sqrt(-2 * math.log(1 - 0.9))
+_MANY_ELLIPSES = 40
+
+
+def draw_overlay(
+    path: Path,
+    image: MedicalImage,
+    prediction: Prediction,
+    styles: Sequence[StructureStyle],
+    extra: Sequence[str] = (),
+) -> None:
+    """Draw structures, landmarks and their uncertainty over a radiograph, with a legend, into a PNG.
+
+    Structures are contours with a light fill; landmarks are dots (hollow where absent: the best guess); ellipses hold
+    90 % of where the model expects the landmark, for about forty landmarks when there are more. ``extra`` names the
+    landmarks to highlight with a labelled star. ``KeyError`` for a name in ``extra`` that the prediction lacks.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    colours = {style.name: style.colour for style in styles}
+    width_px, height_px, _ = image.volume.GetSize()
+    spacing_x, spacing_y, _ = image.volume.GetSpacing()
+    extent = np.array([width_px * spacing_x, height_px * spacing_y])
+    width, height = np.maximum(extent * _LONG_SIDE / extent.max(), 1)
+    width = max(width, 0.6 * _LONG_SIDE)  # a narrow image still needs room for its legend
+    # The structures, three kinds of landmark, two lines of text.
+    strip = _LINE_HEIGHT * (math.ceil((len(prediction.structures) + 3) / _LEGEND_COLUMNS) + 2.5)
+
+    figure = Figure(figsize=(width / _DPI, (height + strip) / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, strip / (height + strip), 1, height / (height + strip)))
+    axes.set_axis_off()
+    _draw_pixels(axes, image)
+    for s, name in enumerate(prediction.structures):
+        _draw_structure(axes, prediction, s, colours.get(name, _NO_STYLE))
+    _draw_landmarks(axes, image, prediction.landmarks, colours, extra)
+    _draw_scale_bar(axes, image)
+    axes.set_xlim(-0.5, width_px - 0.5)
+    axes.set_ylim(height_px - 0.5, -0.5)
+    axes.set_aspect(spacing_y / spacing_x)
+
+    figure.legend(
+        handles=_legend_handles(prediction, colours, bool(extra)),
+        loc="upper center",
+        bbox_to_anchor=(0.5, strip / (height + strip)),
+        ncols=_LEGEND_COLUMNS,
+        frameon=False,
+        fontsize=11,
+        labelcolor=_INK,
+        handlelength=1.6,
+    )
+    figure.text(0.5, 0.012, _caption(image, prediction), color=_INK, fontsize=10, ha="center", va="bottom")
+    with write_beside_and_rename(path) as temporary:
+        canvas.print_png(str(temporary))
+
+
+def _draw_pixels(axes: Axes, image: MedicalImage) -> None:
+    """The radiograph between its 0.5 and 99.5 percentiles; a step of whole pixels keeps very large ones quick."""
+    pixels = image.pixels_yx
+    height, width = pixels.shape
+    step = max(1, max(height, width) // (2 * _LONG_SIDE))
+    shown = pixels[::step, ::step].astype(np.float32)
+    low, high = np.percentile(shown, [0.5, 99.5])
+    if high <= low:
+        low, high = float(shown.min()), float(shown.max())
+    # Each shown pixel stands for the block that it heads; the last block may reach over the border.
+    box = (-0.5, shown.shape[1] * step - 0.5, shown.shape[0] * step - 0.5, -0.5)
+    axes.imshow(shown, cmap="gray", vmin=low, vmax=high, extent=box, interpolation="antialiased")
+
+
+def _draw_structure(axes: Axes, prediction: Prediction, s: int, colour: Colour) -> None:
+    from matplotlib.patheffects import withStroke
+    from scipy.ndimage import gaussian_filter
+
+    mask = prediction.masks[s]
+    if not mask.any():
+        return
+    grid_height, grid_width = mask.shape
+    x = prediction.grid.to_pixels(np.column_stack([np.arange(grid_width), np.zeros(grid_width)]))[:, 0]
+    y = prediction.grid.to_pixels(np.column_stack([np.zeros(grid_height), np.arange(grid_height)]))[:, 1]
+    # A little smoothing turns the mask's stairs into the line that they stand for.
+    smooth = gaussian_filter(mask.astype(np.float32), 1.2)
+    axes.contourf(x, y, smooth, levels=[0.5, 2.0], colors=[colour], alpha=0.14)
+    line = axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=1.6)
+    line.set_path_effects([withStroke(linewidth=2.8, foreground="black", alpha=0.45)])
+
+
+def _draw_landmarks(
+    axes: Axes, image: MedicalImage, landmarks: LandmarkSet, colours: dict[str, Colour], extra: Sequence[str]
+) -> None:
+    from matplotlib.patches import Polygon
+    from matplotlib.patheffects import withStroke
+
+    pixels = pixels_from_lps_mm(image.volume, landmarks.points_lps_mm)
+    halo = [withStroke(linewidth=2.0, foreground="black", alpha=0.45)]
+    drawn = np.flatnonzero(np.isfinite(pixels).all(axis=1))
+    stars = landmarks.index_of(extra)
+    every = math.ceil(len(landmarks) / _MANY_ELLIPSES)
+    for i in drawn:
+        present = landmarks.presence[i] is Presence.PRESENT
+        starred = i in stars
+        colour = _HIGHLIGHT if starred else colours.get(landmarks.structures[i], _NO_STYLE)
+        if present and (i % every == 0 or starred):
+            ring = _ellipse_px(image, landmarks.points_lps_mm[i], landmarks.covariance_mm2[i])
+            if ring is not None:
+                axes.add_patch(Polygon(ring, fill=False, edgecolor=colour, linewidth=1.1, path_effects=halo, zorder=3))
+        if not starred:
+            axes.plot(*pixels[i], **_dot(colour, present), zorder=4)
+    for i in np.intersect1d(stars, drawn):
+        present = landmarks.presence[i] is Presence.PRESENT
+        axes.plot(*pixels[i], **_star(present), zorder=6)
+        right = pixels[i, 0] < 0.7 * image.volume.GetSize()[0]
+        axes.annotate(
+            landmarks.names[i] + ("" if present else " (absent)"),
+            pixels[i],
+            xytext=(10 if right else -10, 7),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            color=_HIGHLIGHT,
+            fontsize=11,
+            fontweight="bold",
+            path_effects=[withStroke(linewidth=2.5, foreground="black")],
+            zorder=7,
+        )
+
+
+def _ellipse_px(
+    image: MedicalImage, point_lps: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Outline (N, 2) in pixels of the ellipse that holds 90 % of a landmark's Gaussian, ``None`` without one."""
+    if not np.isfinite(covariance).all() or not covariance.any():
+        return None
+    variance, axes_lps = np.linalg.eigh(covariance)
+    radii = _ELLIPSE_90 * np.sqrt(np.maximum(variance[1:], 0))
+    angle = np.linspace(0, 2 * np.pi, 49)
+    ring = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)]) @ axes_lps[:, 1:].T
+    return pixels_from_lps_mm(image.volume, point_lps + ring)
+
+
+def _dot(colour: Colour, present: bool) -> dict[str, Any]:
+    if present:
+        return {"marker": "o", "ms": 4.8, "mfc": colour, "mec": "black", "mew": 0.5, "ls": "none"}
+    return {"marker": "o", "ms": 6.5, "mfc": "none", "mec": colour, "mew": 1.6, "ls": "none"}
+
+
+def _star(present: bool) -> dict[str, Any]:
+    face = _HIGHLIGHT if present else "none"
+    return {"marker": "*", "ms": 16, "mfc": face, "mec": "black" if present else _HIGHLIGHT, "mew": 0.9, "ls": "none"}
+
+
+def _draw_scale_bar(axes: Axes, image: MedicalImage) -> None:
+    """A bar of 1, 2 or 5 times a power of ten, at most a quarter of the width."""
+    from matplotlib.patheffects import withStroke
+
+    width, height, _ = image.volume.GetSize()
+    spacing_x = image.volume.GetSpacing()[0]
+    longest = 0.25 * width * spacing_x
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    x, y = 0.03 * width, 0.97 * height
+    outline = [withStroke(linewidth=4, foreground="black")]
+    axes.plot([x, x + length / spacing_x], [y, y], color=_INK, lw=2, solid_capstyle="butt", path_effects=outline)
+    axes.annotate(
+        f"{length:g} {image.unit}",
+        (x, y),
+        xytext=(0, 5),
+        textcoords="offset points",
+        color=_INK,
+        fontsize=11,
+        path_effects=[withStroke(linewidth=2.5, foreground="black")],
+    )
+
+
+def _legend_handles(prediction: Prediction, colours: dict[str, Colour], starred: bool) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for s, name in enumerate(prediction.structures):
+        label = name.replace("_", " ") + ("" if prediction.masks[s].any() else " (not found)")
+        handles.append(Line2D([], [], color=colours.get(name, _NO_STYLE), lw=3, label=label))
+    presence = prediction.landmarks.presence
+    handles.append(Line2D([], [], **_dot((1.0, 1.0, 1.0), present=True), label="landmark (ellipse: 90 %)"))
+    if Presence.ABSENT in presence:
+        handles.append(Line2D([], [], **_dot((1.0, 1.0, 1.0), present=False), label="absent (best guess)"))
+    if starred:
+        handles.append(Line2D([], [], **(_star(present=True) | {"ms": 11}), label="new landmark"))
+    return handles
+
+
+def _caption(image: MedicalImage, prediction: Prediction) -> str:
+    lengths = "pixels (spacing unknown)" if image.unit == "px" else f"mm (spacing: {image.spacing_source})"
+    return (
+        f"{image.name}   |   {prediction.model_name} {prediction.model_version}   |   lengths in {lengths}\n"
+        "research use only"
+    )

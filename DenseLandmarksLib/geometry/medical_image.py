@@ -1,0 +1,52 @@
+"""An image as it travels through the library: pixels, geometry, and where its spacing came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+
+class SpacingSource(StrEnum):
+    """Where the pixel spacing of an image came from. Under ``UNKNOWN`` one pixel counts as 1 and is never called mm."""
+
+    CALIBRATED = "calibrated"
+    DETECTOR = "detector"
+    GIVEN = "given"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class MedicalImage:
+    """A :class:`SimpleITK.Image` with three axes (a radiograph is one slice thick) and the source of its spacing."""
+
+    volume: sitk.Image
+    spacing_source: SpacingSource
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        if self.volume.GetDimension() != 3 or self.volume.GetNumberOfComponentsPerPixel() != 1:
+            raise ValueError(
+                "MedicalImage needs a scalar image with three axes; got "
+                f"{self.volume.GetDimension()} axes and {self.volume.GetNumberOfComponentsPerPixel()} components"
+            )
+
+    @property
+    def is_radiograph(self) -> bool:
+        """Whether the image is one slice thick."""
+        return bool(self.volume.GetSize()[2] == 1)
+
+    @property
+    def unit(self) -> str:
+        """Unit of every length in this image: ``"mm"``, or ``"px"`` when the spacing is unknown."""
+        return "px" if self.spacing_source is SpacingSource.UNKNOWN else "mm"
+
+    @property
+    def pixels_yx(self) -> NDArray[np.generic]:
+        """Read-only pixels (rows, columns) of a radiograph, in the stored type."""
+        if not self.is_radiograph:
+            raise ValueError(f"pixels_yx needs a radiograph; this volume has size {self.volume.GetSize()}")
+        return sitk.GetArrayViewFromImage(self.volume)[0]

@@ -1,0 +1,1 @@
+"""What is marked: landmark sets, templates, uv maps, and reading landmarks out of them."""

@@ -1,0 +1,35 @@
+"""Closed polygons through contour points: masks, and which positions lie inside."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def contains(contour: ArrayLike, points: ArrayLike) -> NDArray[np.bool_]:
+    """Which positions (N, 2) lie inside the closed polygon (P, 2), by the even-odd rule."""
+    start = np.asarray(contour, np.float64)
+    end = np.roll(start, -1, axis=0)
+    x, y = np.asarray(points, np.float64).T[..., None]
+    spans = (start[:, 1] > y) != (end[:, 1] > y)
+    rise = np.where(end[:, 1] == start[:, 1], 1.0, end[:, 1] - start[:, 1])
+    crossing = start[:, 0] + (y - start[:, 1]) * (end[:, 0] - start[:, 0]) / rise
+    return np.asarray((spans & (x < crossing)).sum(axis=1) % 2 == 1)
+
+
+def polygon_mask(contour: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels (height, width) whose centres lie inside the closed polygon (P, 2) of positions x, y.
+
+    Row by row: the edges that cross a row's centre line, sorted along x, are where the row enters and leaves.
+    """
+    height, width = size
+    start = np.asarray(contour, np.float64)
+    end = np.roll(start, -1, axis=0)
+    rows = np.arange(height)[:, None]
+    row, edge = np.nonzero((start[:, 1] > rows) != (end[:, 1] > rows))
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    crossing = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+    # Each crossing flips everything to its right; the parity of the running sum is the inside.
+    flips = np.zeros((height, width + 1), np.int32)
+    np.add.at(flips, (row, np.clip(np.floor(crossing).astype(int) + 1, 0, width)), 1)
+    return np.asarray(flips[:, :width].cumsum(axis=1) % 2 == 1)

@@ -1,0 +1,142 @@
+"""A model on disk, in MONAI's bundle layout, with frames and units stated and weights that load without pickle.
+
+::
+
+    LICENSE                     terms of the weights
+    configs/metadata.json       what it is, finds and was measured at; checksums of the other files
+    configs/inference.json      network and grid
+    configs/template.json       the template (mean shapes, uv, landmarks)
+    models/model.safetensors    float16 weights
+    docs/README.md              model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.structure_style import StructureStyle
+
+METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
+TEMPLATE = "configs/template.json"
+WEIGHTS = "models/model.safetensors"
+CARD = "docs/README.md"
+LICENSE = "LICENSE"
+CHECKED = (INFERENCE, TEMPLATE, WEIGHTS)
+NETWORK_MODULE = "DenseLandmarksLib.models.networks.dense_shape"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle.
+
+    ``metadata`` and ``inference`` are the JSON files; ``weights`` maps parameter names to float16 arrays.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    inference: dict[str, Any]
+    template: Template
+    weights: dict[str, NDArray[np.float16]]
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return str(self.metadata["name"])
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        return str(self.metadata["version"])
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Height and width of the model's grid."""
+        height, width = self.inference["grid_size"]
+        return int(height), int(width)
+
+    @property
+    def styles(self) -> tuple[StructureStyle, ...]:
+        """Colour and terminology of each structure."""
+        return tuple(StructureStyle.from_dict(style) for style in self.metadata["structures"])
+
+
+def broken(folder: Path, what: str) -> InputError:
+    """The one line said about a bundle that cannot be used."""
+    return InputError(f"expected a model bundle in {folder}, but {what}. Restore the folder from where it came.")
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def save_bundle(
+    folder: Path,
+    metadata: dict[str, Any],
+    inference: dict[str, Any],
+    template: Template,
+    weights: dict[str, NDArray[Any]],
+    card: str,
+    license_text: str,
+) -> None:
+    """Write a bundle; the checksums are added to ``metadata``, which is written last and makes the bundle whole."""
+    write_json(folder / INFERENCE, inference)
+    write_text(folder / TEMPLATE, template.to_json())
+    half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
+    with write_beside_and_rename(folder / WEIGHTS) as beside:
+        beside.write_bytes(save(half))
+    write_text(folder / CARD, card)
+    write_text(folder / LICENSE, license_text)
+    write_json(folder / METADATA, {**metadata, "checksums": {name: sha256(folder / name) for name in CHECKED}})
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Only the metadata of a bundle: what a list of models needs."""
+    try:
+        metadata = json.loads((folder / METADATA).read_text())
+    except OSError as error:
+        raise broken(folder, f"{METADATA} is missing") from error
+    except ValueError as error:
+        raise broken(folder, f"{METADATA} is not JSON") from error
+    missing = [key for key in ("name", "version", "structures", "checksums") if key not in metadata]
+    if missing:
+        raise broken(folder, f"{METADATA} lacks {', '.join(missing)}")
+    return dict(metadata)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle; raises :class:`InputError` in one line for anything missing, changed or pickled."""
+    metadata = read_metadata(folder)
+    for name in CHECKED:
+        if not (folder / name).is_file():
+            raise broken(folder, f"{name} is missing")
+    with (folder / WEIGHTS).open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x80\x02" or start == b"PK\x03\x04":
+        raise broken(folder, f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read")
+    for name in CHECKED:
+        if sha256(folder / name) != metadata["checksums"].get(name):
+            raise broken(folder, f"{name} is not the file that was saved (its checksum differs)")
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise broken(folder, f"{WEIGHTS} is not a safetensors file") from error
+    try:
+        inference = json.loads((folder / INFERENCE).read_text())
+        template = Template.from_json((folder / TEMPLATE).read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise broken(folder, f"a configuration file cannot be read ({error!r})") from error
+    return Bundle(folder, metadata, inference, template, weights)

@@ -1,0 +1,1 @@
+"""The networks themselves (torch and MONAI; never imported by a GUI process)."""

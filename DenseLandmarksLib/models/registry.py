@@ -1,0 +1,84 @@
+"""Which models there are, and opening one by name or folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.bundle import METADATA, NETWORK_MODULE, Bundle, broken, load_bundle
+
+if TYPE_CHECKING:
+    from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+
+
+def list_bundles() -> tuple[Path, ...]:
+    """Folders of the shipped bundles, by name."""
+    return tuple(sorted(path.parents[1] for path in SHIPPED.glob(f"*/{METADATA}")))
+
+
+def find_bundle(name_or_folder: str) -> Path:
+    """The folder of a shipped model's name, or the folder itself; raises :class:`InputError` when there is neither."""
+    for folder in (SHIPPED / name_or_folder, Path(name_or_folder)):
+        if (folder / METADATA).is_file():
+            return folder
+    if Path(name_or_folder).is_dir():
+        raise broken(Path(name_or_folder), f"{METADATA} is missing")
+    names = ", ".join(path.name for path in list_bundles()) or "none"
+    raise InputError(
+        f"expected the name of a model or a bundle folder, got {name_or_folder!r}. Models here: {names}. Give one of these or a folder."
+    )
+
+
+def choose_device(device: str) -> str:
+    """``"cuda"`` or ``"cpu"`` for a wish of ``"auto"``, ``"cuda"`` or ``"cpu"``."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "expected a CUDA device because --device cuda was asked for, found none. Use --device auto or cpu."
+        )
+    return device
+
+
+def open_bundle(bundle: Bundle, device: str = "auto") -> DenseShapePredictor:
+    """The predictor of a checked bundle; raises :class:`InputError` when weights and network do not fit."""
+    import torch
+
+    from DenseLandmarksLib.models.networks.dense_shape import NETWORKS
+    from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+
+    definition = dict(bundle.inference.get("network_def", {}))
+    target = str(definition.pop("_target_", ""))
+    # Only our own networks: a bundle must not name any callable it likes.
+    network_class = NETWORKS.get(target.removeprefix(f"{NETWORK_MODULE}."))
+    if network_class is None:
+        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
+    try:
+        network = network_class(**definition)
+        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
+    except (RuntimeError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    if network.structures != len(bundle.template.structures):
+        raise broken(
+            bundle.folder,
+            f"its network has {network.structures} structures, its template {len(bundle.template.structures)}",
+        )
+    predictor = DenseShapePredictor(
+        network, bundle.template, bundle.grid_size, bundle.name, bundle.version, choose_device(device)
+    )
+    logger.info("model %s %s runs on %s", predictor.name, predictor.version, predictor.device)
+    return predictor
+
+
+def open_predictor(name_or_folder: str, device: str = "auto") -> DenseShapePredictor:
+    """Open a model by the name of a shipped bundle or by a bundle's folder."""
+    return open_bundle(load_bundle(find_bundle(name_or_folder)), device)

@@ -1,0 +1,43 @@
+# Two commands: 'make demo' shows what it does, 'make test' shows that it works. Each makes .venv when it is not there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+IMAGE ?=
+
+.PHONY: demo test benchmark clean
+
+demo: $(VENV)/demo-installed
+	@$(BIN)/python -m training demo --output demo $(if $(IMAGE),--image "$(IMAGE)")
+
+test: $(VENV)/test-installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+benchmark: $(VENV)/test-installed
+	@$(BIN)/python -m Testing.benchmarks
+
+# The stamps are younger than what they were made from, so a second call installs nothing.
+$(VENV)/demo-installed: $(VENV)/made pyproject.toml constraints.txt
+	@echo "installing what the library needs (a few minutes the first time) ..."
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/test-installed: $(VENV)/made pyproject.toml constraints.txt
+	@echo "installing what the tests need (a few minutes the first time) ..."
+	@$(INSTALL) '.[test]'
+	@touch $@ $(VENV)/demo-installed
+
+# Debian's python3 comes without ensurepip: then the system's pip fills the new environment.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: expected Python 3.11 to 3.13, got $$($(PYTHON) --version 2>&1). Name one that fits: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || \
+	  { rm -rf $(VENV); echo "error: expected python3 with venv and pip, got one without. Install them: sudo apt-get install python3-venv python3-pip" >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build

@@ -1,0 +1,46 @@
+"""Fixtures that tests of several rooms share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from DenseLandmarksLib.landmarks.template import Template, build_template
+
+
+def _lung(centre_x: float, medial: int) -> NDArray[np.float64]:
+    """An egg that widens downwards, flatter toward the heart (``medial`` is the sign of that side)."""
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False) - np.pi / 2
+    across, down = np.cos(angle), np.sin(angle)
+    width = np.where(across * medial > 0, 46, 58) * (1 + 0.15 * down)
+    return np.stack([centre_x + width * across, 165 + np.where(down < 0, 130, 110) * down], axis=1)
+
+
+def _heart() -> NDArray[np.float64]:
+    angle = np.linspace(0, 2 * np.pi, 26, endpoint=False)
+    long, short = 68 * np.cos(angle), 48 * np.sin(angle)
+    turn = np.deg2rad(30)
+    turned = np.stack([long * np.cos(turn) - short * np.sin(turn), long * np.sin(turn) + short * np.cos(turn)], axis=1)
+    return turned + np.array([205, 218])
+
+
+def _clavicle(side: int) -> NDArray[np.float64]:
+    """A band 14 mm wide along an S-shaped arc; ``side`` is the sign of x away from the midline."""
+    t = np.linspace(0, 1, 12)
+    along = np.stack([179 + side * (22 + 78 * t), 66 - 22 * t - 3 * np.sin(2 * np.pi * t)], axis=1)
+    return np.vstack([along + np.array([0, 7]), along[::-1] - np.array([0, 7])])
+
+
+@pytest.fixture(scope="session")
+def chest_template() -> Template:
+    """Five chest structures in a field of view of 358.4 mm, from ellipses and arcs: no patient's shape."""
+    shapes = {
+        "right_lung": _lung(104, 1),
+        "left_lung": _lung(256, -1),
+        "heart": _heart(),
+        "right_clavicle": _clavicle(-1),
+        "left_clavicle": _clavicle(1),
+    }
+    names = {name: [f"{name}_{i + 1:02d}" for i in range(len(points))] for name, points in shapes.items()}
+    return build_template({name: points[None] for name, points in shapes.items()}, names, (358.4, 358.4))

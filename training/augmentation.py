@@ -1,0 +1,114 @@
+"""One sampled transform moves image, masks, uv (values resampled) and points (exactly)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.recipe import AugmentationRecipe
+
+# Nodes per side of the elastic displacement grid.
+ELASTIC_NODES = 7
+# Fixed-point steps of the inverse; the error shrinks by the displacement's slope (about 0.2) each time.
+INVERSE_STEPS = 12
+
+
+@dataclass(frozen=True)
+class SpatialTransform:
+    """Where each pixel of B transformed images comes from: ``source(q) = matrix q + shift + displacement(q)``.
+
+    Positions are continuous pixels x, y. ``matrix`` (B, 2, 2), ``shift`` (B, 2), ``displacement`` (B, 2, H, W) or
+    ``None``.
+    """
+
+    matrix: Tensor
+    shift: Tensor
+    displacement: Tensor | None
+    size: tuple[int, int]
+
+    def _displacement_at(self, points: Tensor) -> Tensor:
+        if self.displacement is None:
+            return torch.zeros_like(points)
+        grid = normalised(points, self.size)[:, :, None]
+        sampled = functional.grid_sample(self.displacement, grid, padding_mode="border", align_corners=True)
+        return sampled[..., 0].transpose(1, 2)
+
+    def source(self, points: Tensor) -> Tensor:
+        """Positions (B, N, 2) in the original of positions (B, N, 2) in the transformed image."""
+        return points @ self.matrix.transpose(1, 2) + self.shift[:, None] + self._displacement_at(points)
+
+    def move_points(self, points: Tensor) -> Tensor:
+        """Positions (B, N, 2) in the transformed image of positions in the original (NaN stays NaN)."""
+        inverse = torch.linalg.inv(self.matrix).transpose(1, 2)
+        moved = (points - self.shift[:, None]) @ inverse
+        for _ in range(INVERSE_STEPS if self.displacement is not None else 0):
+            moved = (points - self.shift[:, None] - self._displacement_at(moved.nan_to_num())) @ inverse
+        return moved
+
+    def resample(self, images: Tensor, stride: int = 1, padding: str = "zeros") -> Tensor:
+        """Transformed images (B, C, H / stride, W / stride), bilinear, on a grid whose pixel centres align."""
+        height, width = self.size
+        y = torch.arange(height // stride, device=images.device) * stride + (stride - 1) / 2
+        x = torch.arange(width // stride, device=images.device) * stride + (stride - 1) / 2
+        points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).to(self.matrix.dtype)
+        source = self.source(points.reshape(1, -1, 2).expand(len(images), -1, -1))
+        grid = normalised(source, self.size).reshape(len(images), *points.shape)
+        return functional.grid_sample(images, grid.to(images.dtype), padding_mode=padding, align_corners=True)
+
+
+def normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixel positions x, y as :func:`torch.nn.functional.grid_sample` wants them with ``align_corners=True``."""
+    height, width = size
+    return points * torch.tensor([2 / (width - 1), 2 / (height - 1)], dtype=points.dtype, device=points.device) - 1
+
+
+def sample_transform(
+    count: int, size: tuple[int, int], recipe: AugmentationRecipe, generator: torch.Generator, device: str = "cpu"
+) -> SpatialTransform:
+    """Draw transforms for ``count`` images of ``size`` (height, width): rotation, scale per axis, shift, elastic."""
+
+    def uniform(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    angle = uniform(count) * recipe.rotation_deg * torch.pi / 180
+    scale = uniform(count, 1, low=recipe.scale[0], high=recipe.scale[1]) * (1 + uniform(count, 2) * recipe.anisotropy)
+    extent = torch.tensor([size[1], size[0]], dtype=torch.float32)
+    centre = (extent - 1) / 2
+    moved = uniform(count, 2) * recipe.shift * extent
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    # The original is scaled, turned and shifted about the centre; what is kept is the way back.
+    matrix = torch.linalg.inv(rotation * scale[:, None, :])
+    shift = centre - torch.einsum("bij,bj->bi", matrix, centre + moved)
+    displacement = None
+    if recipe.elastic > 0:
+        nodes = torch.randn((count, 2, ELASTIC_NODES, ELASTIC_NODES), generator=generator) * recipe.elastic
+        displacement = functional.interpolate(
+            nodes * extent[:, None, None], size=size, mode="bicubic", align_corners=True
+        )
+        displacement = displacement.to(device)
+    return SpatialTransform(matrix.to(device), shift.to(device), displacement, size)
+
+
+def change_intensities(images: Tensor, recipe: AugmentationRecipe, generator: torch.Generator) -> Tensor:
+    """Contrast, brightness, gamma, blur and noise on z-normalised images (B, 1, H, W), each drawn per image."""
+    count, device = len(images), images.device
+
+    def uniform(low: float = -1.0, high: float = 1.0) -> Tensor:
+        return (torch.rand((count, 1, 1, 1), generator=generator) * (high - low) + low).to(device)
+
+    if recipe.gamma > 0:
+        low = images.amin(dim=(2, 3), keepdim=True)
+        span = (images.amax(dim=(2, 3), keepdim=True) - low).clamp_min(1e-6)
+        curved = ((images - low) / span).clamp_min(1e-6) ** torch.exp(uniform() * recipe.gamma)
+        images = (curved - curved.mean(dim=(2, 3), keepdim=True)) / curved.std(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    if recipe.blur > 0:
+        weight = uniform(0.0, recipe.blur)
+        images = (1 - weight) * images + weight * functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    images = images * (1 + uniform() * recipe.contrast) + uniform() * recipe.brightness
+    if recipe.noise > 0:
+        images = images + uniform(0.0, recipe.noise) * torch.randn(images.shape, generator=generator).to(device)
+    return images

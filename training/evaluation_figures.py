@@ -1,0 +1,208 @@
+"""Pictures of an evaluation: best, median and worst case, error curves, and where along the contour the errors lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from DenseLandmarksLib.files import write_beside_and_rename
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.models.prediction import Prediction
+from training.data import Case, Dataset
+from training.evaluation_report import CaseMeasurement, group_structures
+
+# Okabe and Ito's colours: told apart on grey and by colour-blind readers.
+TRUTH_COLOUR = "#56B4E9"
+PREDICTED_COLOUR = "#E69F00"
+ABSENT_COLOUR = "#D55E00"
+ERROR_COLOUR = "#CC79A7"
+GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": "black"}
+
+Look = Callable[[Case], tuple[MedicalImage, Prediction]]
+
+
+def draw_figures(
+    folder: Path,
+    measurements: Sequence[CaseMeasurement],
+    report: Mapping[str, Any],
+    dataset: Dataset,
+    contours: Sequence[str],
+    look: Look,
+) -> tuple[Path, ...]:
+    """Write the PNGs of an evaluation into ``folder`` and return their paths.
+
+    ``look`` reads and predicts one case again: only three cases are drawn, so no masks are kept of the others.
+    """
+    tre = np.array([entry["average"]["tre_mm"] for entry in report["per_case"]], np.float64)
+    order = [int(i) for i in np.argsort(tre, kind="stable") if np.isfinite(tre[i])]
+    chosen: dict[int, str] = {}
+    for rank, position in {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}.items():
+        chosen.setdefault(order[position], rank)
+    written = []
+    for index, rank in chosen.items():
+        image, prediction = look(dataset.cases[index])
+        title = f"{rank} case {dataset.cases[index].name}: average TRE {tre[index]:.2f} {report['unit']}"
+        figure = draw_case(image, prediction, dataset.cases[index], measurements[index], dataset, contours, title)
+        written.append(_save(figure, folder / f"case_{rank}.png"))
+    errors = np.stack([m.errors.tre_mm for m in measurements])
+    written.append(_save(draw_cumulative_errors(errors, dataset, report["unit"]), folder / "cumulative_error.png"))
+    if contours:
+        normal = np.stack([m.errors.normal_mm for m in measurements])
+        tangential = np.stack([m.errors.tangential_mm for m in measurements])
+        figure = draw_components(normal, tangential, dataset, contours, report["unit"])
+        written.append(_save(figure, folder / "normal_tangential.png"))
+    return tuple(written)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with write_beside_and_rename(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, format="png", dpi=110)
+    return path
+
+
+def draw_case(
+    image: MedicalImage,
+    prediction: Prediction,
+    case: Case,
+    measurement: CaseMeasurement,
+    dataset: Dataset,
+    contours: Sequence[str],
+    title: str,
+) -> Figure:
+    """The radiograph with the truth, the prediction, and a line from every landmark to where it was predicted."""
+    pixels = np.asarray(image.pixels_yx, np.float32)
+    height, width = pixels.shape
+    spacing_x, spacing_y, _ = image.volume.GetSpacing()
+    aspect = spacing_y / spacing_x
+    figure = Figure(figsize=(9.0, 9.0 * height * aspect / width + 0.9), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = np.percentile(pixels, [1, 99])
+    axes.imshow(pixels, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    for structure in contours:
+        closed = case.points_px[dataset.landmarks_of(structure)]
+        closed = np.vstack([closed, closed[:1]])
+        axes.plot(closed[:, 0], closed[:, 1], color=TRUTH_COLOUR, linewidth=1.0)
+    for mask in prediction.masks:
+        if mask.any():
+            # On the grid and carried to the image as positions: contouring a large radiograph would take seconds.
+            rows, columns = np.indices(mask.shape)
+            at = prediction.grid.to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).reshape(*mask.shape, 2)
+            axes.contour(at[..., 0], at[..., 1], mask.astype(float), [0.5], colors=PREDICTED_COLOUR, linewidths=1.0)
+    measured = np.isfinite(measurement.errors.tre_mm)
+    truth, predicted, present = case.points_px[measured], measurement.points_px[measured], measurement.present[measured]
+    axes.add_collection(LineCollection(list(np.stack([truth, predicted], axis=1)), colors=ERROR_COLOUR, linewidths=0.8))
+    axes.scatter(truth[:, 0], truth[:, 1], s=9, color=TRUTH_COLOUR, linewidths=0, zorder=3)
+    axes.scatter(
+        predicted[present][:, 0], predicted[present][:, 1], s=9, color=PREDICTED_COLOUR, linewidths=0, zorder=3
+    )
+    axes.scatter(
+        predicted[~present][:, 0],
+        predicted[~present][:, 1],
+        s=22,
+        color=ABSENT_COLOUR,
+        marker="x",
+        linewidths=1.0,
+        zorder=3,
+    )
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), title=title)
+    axes.set_axis_off()
+    handles = [
+        Line2D([], [], color=TRUTH_COLOUR, marker="o", markersize=4, label="truth"),
+        Line2D([], [], color=PREDICTED_COLOUR, marker="o", markersize=4, label="prediction"),
+    ]
+    if not present.all():
+        handles.append(
+            Line2D([], [], color=ABSENT_COLOUR, marker="x", linestyle="", label="called absent (best guess)")
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _finish(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def draw_cumulative_errors(errors: NDArray[np.float64], dataset: Dataset, unit: str) -> Figure:
+    """Share of landmarks within a distance, one curve per group; ``errors`` (N, L), NaN where nothing was measured."""
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    limit = 0.0
+    groups = group_structures(dataset.structures)
+    for number, (group, members) in enumerate(groups.items()):
+        values = errors[:, np.concatenate([dataset.landmarks_of(member) for member in members])]
+        values = np.sort(values[np.isfinite(values)])
+        if len(values) == 0:
+            continue
+        limit = max(limit, float(np.percentile(values, 99)))
+        share = 100 * np.arange(1, len(values) + 1) / len(values)
+        label = f"{group}: median {np.median(values):.1f}, 95 % within {np.percentile(values, 95):.1f} {unit}"
+        colour, style = GROUP_COLOURS[number % len(GROUP_COLOURS)], ("-", "--", ":")[number // len(GROUP_COLOURS) % 3]
+        # From the origin, and on to the right border where the largest error lies inside.
+        axes.step(
+            np.concatenate([[0], values, [np.inf]]).clip(max=1e6),
+            np.concatenate([[0], share, [100]]),
+            where="post",
+            color=colour,
+            linestyle=style,
+            label=label,
+        )
+    axes.set(
+        xlim=(0, limit or 1),
+        ylim=(0, 100),
+        xlabel=f"landmark error [{unit}]",
+        ylabel="landmarks within it [%]",
+        title="Cumulative landmark error",
+    )
+    axes.legend(loc="lower right", frameon=False)
+    _finish(axes)
+    return figure
+
+
+def draw_components(
+    normal: NDArray[np.float64],
+    tangential: NDArray[np.float64],
+    dataset: Dataset,
+    contours: Sequence[str],
+    unit: str,
+) -> Figure:
+    """Errors across and along the contour per structure, (N, L) each: boxes over landmarks, whiskers at 5 and 95 %."""
+    figure = Figure(figsize=(2.5 + 1.4 * len(contours), 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(contours), dtype=float)
+    handles = []
+    for shift, errors, label, colour in (
+        (-0.19, normal, "normal (across the contour)", GROUP_COLOURS[0]),
+        (0.19, tangential, "tangential (along the contour)", GROUP_COLOURS[4]),
+    ):
+        values = [errors[:, dataset.landmarks_of(structure)] for structure in contours]
+        boxes = axes.boxplot(
+            [v[np.isfinite(v)] for v in values],
+            positions=places + shift,
+            widths=0.32,
+            whis=(5, 95),
+            showfliers=False,
+            showmeans=True,
+            patch_artist=True,
+            medianprops={"color": "black"},
+            meanprops=DIAMOND,
+        )
+        for box in boxes["boxes"]:
+            box.set_facecolor(colour)
+        handles.append(Line2D([], [], color=colour, linewidth=6, label=label))
+    handles.append(Line2D([], [], linestyle="", label="mean", **DIAMOND))
+    axes.set_xticks(places, [structure.replace("_", " ") for structure in contours])
+    axes.set(ylabel=f"landmark error [{unit}]", title="Errors across and along the contour", ylim=(0, None))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    _finish(axes)
+    return figure

@@ -1,0 +1,345 @@
+"""From measured cases to the report: summaries over cases, paired comparison, JSON and Markdown.
+
+Averages, in the order in which they are made (DenseSeg's Table 2: lungs, heart, clavicles, and their mean):
+
+* a *structure* in one case: over its landmarks, or of its mask;
+* a *group* in one case: the left and the right structure of a pair. Mask measures are the mean over the structures of
+  the group, landmark measures the mean over all its landmarks;
+* the *average* in one case: the mean of its groups, each counting the same;
+* over cases: mean, standard deviation (N - 1), median and bootstrap interval. The paper's "average" row has the mean
+  of the groups' standard deviations in place of the standard deviation of the average.
+
+What a case cannot tell (nothing annotated, or the model has no such output) is left out of the averages above it.
+What is undefined because the predicted mask is empty makes the averages above it undefined in that case: a mean over
+the structures that happened to be found would flatter a model that misses some. Summaries over cases leave undefined
+ones out and say in ``defined`` over how many cases they run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from DenseLandmarksLib.errors import InputError
+from training.metrics import LandmarkErrors, bootstrap_ci95
+
+SCHEMA = 1
+SIDES = ("left_", "right_")
+
+METRICS = (
+    "dsc",
+    "asd_mm",
+    "asd_one_sided_mm",
+    "asd_predicted_to_truth_mm",
+    "tre_mm",
+    "tre_normal_mm",
+    "tre_tangential_mm",
+    "missed_share",
+    "false_alarm_share",
+)
+# How a structure weighs in its group: by one, or by the number of landmarks that were measured.
+ANNOTATED_WEIGHT = frozenset({"tre_mm", "tre_normal_mm", "tre_tangential_mm", "missed_share"})
+UNANNOTATED_WEIGHT = frozenset({"false_alarm_share"})
+
+Values = dict[str, float | None]
+"""One value per metric: a number, NaN where it is undefined, None where there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class StructureMeasurement:
+    """What was measured on one structure of one case; the counts are of landmarks that the model names."""
+
+    values: Values
+    annotated: int
+    unannotated: int
+
+
+@dataclass(frozen=True)
+class CaseMeasurement:
+    """What was measured on one case.
+
+    ``points_px`` (L, 2) are the predicted landmarks as pixel positions of the stored image, NaN where the model does
+    not name the data set's landmark; ``present`` (L,) what the model says of them. ``errors`` hold (L,) each, NaN
+    where there is nothing to compare.
+    """
+
+    case: str
+    unit: str
+    model: Mapping[str, str]
+    structures: Mapping[str, StructureMeasurement]
+    points_px: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    errors: LandmarkErrors
+    unnamed_landmarks: tuple[str, ...]
+
+
+def group_structures(structures: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Groups of structures: ``left_X`` and ``right_X`` become ``Xs``; every other structure is a group of its own."""
+    groups: dict[str, list[str]] = {}
+    for structure in structures:
+        stem = next((structure.removeprefix(side) for side in SIDES if structure.startswith(side)), None)
+        paired = stem is not None and all(side + stem in structures for side in SIDES)
+        groups.setdefault(f"{stem}s" if paired else structure, []).append(structure)
+    return {name: tuple(members) for name, members in groups.items()}
+
+
+def _pool(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
+    if not known:
+        return None
+    return float(np.average([value for value, _ in known], weights=[weight for _, weight in known]))
+
+
+def pool_group(members: Sequence[StructureMeasurement]) -> Values:
+    """The values of a group of structures in one case (see the top of this file)."""
+    pooled: Values = {}
+    for metric in METRICS:
+        weights = [
+            m.annotated if metric in ANNOTATED_WEIGHT else m.unannotated if metric in UNANNOTATED_WEIGHT else 1
+            for m in members
+        ]
+        pooled[metric] = _pool([m.values[metric] for m in members], weights)
+    return pooled
+
+
+def pool_average(groups: Mapping[str, Values]) -> Values:
+    """The average over the groups of one case, each counting the same."""
+    return {metric: _pool([group[metric] for group in groups.values()], [1] * len(groups)) for metric in METRICS}
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 6)
+
+
+def summarise(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, sd, median, ci95 and the number of ``defined`` values over cases; null where there are too few."""
+    known = np.array([value for value in values if value is not None and np.isfinite(value)], np.float64)
+    if len(known) == 0:
+        return {"mean": None, "sd": None, "median": None, "ci95": None, "defined": 0}
+    return {
+        "mean": _plain(known.mean()),
+        "sd": _plain(known.std(ddof=1)) if len(known) > 1 else None,
+        "median": _plain(float(np.median(known))),
+        "ci95": [_plain(bound) for bound in bootstrap_ci95(known)],
+        "defined": len(known),
+    }
+
+
+def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str) -> dict[str, Any]:
+    """The report, ready for JSON (no NaN): see the top of this file for what is averaged how.
+
+    Raises :class:`InputError` when cases with and without known spacing are mixed: their lengths have no common unit.
+    """
+    units = sorted({m.unit for m in measurements})
+    if len(units) != 1:
+        raise InputError(
+            f"expected cases of one unit of length in {data}, got {' and '.join(units) or 'no case'}. "
+            "Give every case a spacing, or none."
+        )
+    names = list(measurements[0].structures)
+    members_of = group_structures(names)
+    groups = [
+        {group: pool_group([m.structures[name] for name in members]) for group, members in members_of.items()}
+        for m in measurements
+    ]
+    averages = [pool_average(of_case) for of_case in groups]
+    unnamed = measurements[0].unnamed_landmarks
+
+    def plain(values: Values) -> Values:
+        return {metric: _plain(value) for metric, value in values.items()}
+
+    return {
+        "schema": SCHEMA,
+        "model": dict(measurements[0].model),
+        "data": data,
+        "split": split,
+        "cases": len(measurements),
+        "unit": units[0],
+        "skipped_landmarks": {"count": len(unnamed), "names": list(unnamed)},
+        "average": {metric: summarise([a[metric] for a in averages]) for metric in METRICS},
+        "groups": {
+            group: {metric: summarise([g[group][metric] for g in groups]) for metric in METRICS} for group in members_of
+        },
+        "structures": {
+            name: {metric: summarise([m.structures[name].values[metric] for m in measurements]) for metric in METRICS}
+            for name in names
+        },
+        "per_case": [
+            {
+                "case": m.case,
+                "average": plain(average),
+                "groups": {group: plain(values) for group, values in of_case.items()},
+                "structures": {name: plain(s.values) for name, s in m.structures.items()},
+            }
+            for m, of_case, average in zip(measurements, groups, averages, strict=True)
+        ],
+    }
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read an earlier report; raises :class:`InputError` when the file is none."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"expected a report in JSON, cannot read {path}: {error}. Make one with evaluate.") from error
+    needed = {"schema", "model", "data", "unit", "per_case"}
+    if not isinstance(report, dict) or not needed <= set(report) or report["schema"] != SCHEMA:
+        raise InputError(f"expected a report of schema {SCHEMA}, {path} is something else. Make one with evaluate.")
+    return report
+
+
+def _paired(report: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    pairs = [
+        (a[metric], b[metric])
+        for a, b in zip(report, other, strict=True)
+        if a.get(metric) is not None and b.get(metric) is not None
+    ]
+    difference = np.array([a - b for a, b in pairs], np.float64)
+    p_value: float | None = None
+    if len(difference):
+        # Wilcoxon drops zero differences; without any other there is no sign of a difference.
+        p_value = float(wilcoxon(difference).pvalue) if np.any(difference != 0) else 1.0
+    return {**summarise([float(d) for d in difference]), "wilcoxon_p": _plain(p_value)}
+
+
+def compare_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Paired differences, this report minus the other, over the cases that both have.
+
+    Each metric of average, groups and structures gets mean, sd, median and bootstrap ci95 of the differences and the
+    two-sided p value of Wilcoxon's signed-rank test. Raises :class:`InputError` when data or unit differ or no case
+    is common.
+    """
+    for key in ("data", "unit"):
+        if report[key] != other.get(key):
+            raise InputError(
+                f"expected two reports of the same {key}, got {report[key]!r} and {other.get(key)!r}. "
+                "Evaluate both models on the same data."
+            )
+    of_other = {entry["case"]: entry for entry in other["per_case"]}
+    common = [entry for entry in report["per_case"] if entry["case"] in of_other]
+    if not common:
+        raise InputError("expected reports that share cases, these share none. Evaluate both models on the same split.")
+    pairs = [(entry, of_other[entry["case"]]) for entry in common]
+    left_out = len(report["per_case"]) + len(of_other) - 2 * len(common)
+    notes = [f"{left_out} cases are in only one of the two reports and are left out."] if left_out else []
+    if report["skipped_landmarks"]["names"] != other.get("skipped_landmarks", {}).get("names"):
+        notes.append("The two models name different landmarks, so their landmark errors are over different points.")
+
+    def differences(kind: str, name: str | None = None) -> dict[str, Any]:
+        ours = [a[kind] if name is None else a[kind][name] for a, _ in pairs]
+        theirs = [b[kind] if name is None else b[kind][name] for _, b in pairs]
+        return {metric: _paired(ours, theirs, metric) for metric in METRICS}
+
+    def shared(kind: str) -> list[str]:
+        return [name for name in report[kind] if name in other.get(kind, {})]
+
+    return {
+        "other": other["model"],
+        "cases": len(common),
+        "notes": notes,
+        "average": differences("average"),
+        "groups": {name: differences("groups", name) for name in shared("groups")},
+        "structures": {name: differences("structures", name) for name in shared("structures")},
+    }
+
+
+# Metric, its heading (with the unit filled in), the factor and the decimals it is printed with.
+_COLUMNS = (
+    ("dsc", "DSC %", 1, 1),
+    ("asd_mm", "ASD {unit}", 1, 2),
+    ("asd_one_sided_mm", "ASD one-sided {unit}", 1, 2),
+    ("asd_predicted_to_truth_mm", "ASD mask to truth {unit}", 1, 2),
+    ("tre_mm", "TRE {unit}", 1, 2),
+    ("tre_normal_mm", "TRE normal {unit}", 1, 2),
+    ("tre_tangential_mm", "TRE tangential {unit}", 1, 2),
+    ("missed_share", "missed %", 100, 2),
+    ("false_alarm_share", "false alarms %", 100, 2),
+)
+
+
+def _cell(summary: Mapping[str, Any], factor: float, decimals: int) -> str:
+    if summary["mean"] is None:
+        return "–"
+    low, high = summary["ci95"]
+    spread = "" if summary["sd"] is None else f" ± {factor * summary['sd']:.{decimals}f}"
+    interval = f"[{factor * low:.{decimals}f}, {factor * high:.{decimals}f}]"
+    text = f"{factor * summary['mean']:.{decimals}f}{spread} {interval}"
+    if "wilcoxon_p" in summary:
+        p = summary["wilcoxon_p"]
+        text += " p<0.001" if p < 0.001 else f" p={p:.3f}"
+    return text
+
+
+def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], unit: str) -> list[str]:
+    columns = [column for column in _COLUMNS if any(row[column[0]]["mean"] is not None for _, row in rows)]
+    lines = [
+        "| | " + " | ".join(heading.format(unit=unit) for _, heading, _, _ in columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for name, row in rows:
+        cells = [_cell(row[metric], factor, decimals) for metric, _, factor, decimals in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    # A group of one structure of the same name would only repeat it.
+    structures = [(name, row) for name, row in report["structures"].items() if name not in report["groups"]]
+    return [*report["groups"].items(), ("**average**", report["average"]), *structures]
+
+
+def markdown_of(report: Mapping[str, Any]) -> str:
+    """The report as Markdown: groups, average, structures; mean ± sd over cases [95 % bootstrap interval]."""
+    model, unit = report["model"], report["unit"]
+    lines = [
+        f"# {model['name']} {model['version']} on {report['data']}, split {report['split']}",
+        "",
+        f"{report['cases']} cases; mean ± sd over cases [95 % bootstrap interval]; ran on {model['device']}.",
+        "",
+        *_table(_rows(report), unit),
+        "",
+        "* ASD is symmetric, between the masks on the model's grid; one-sided is DenseSeg's, the predicted landmarks' "
+        "distance from the truth's surface by its distance map.",
+        "* TRE is over all annotated landmarks; one that is called absent enters with its best guess. Normal and "
+        "tangential are across and along the true contour.",
+    ]
+    average = report["average"]
+    undefined = average["dsc"]["defined"] - average["asd_mm"]["defined"]
+    if undefined:
+        lines.append(
+            f"* In {undefined} cases a structure's mask is empty. It has no ASD, and these cases are not in the mean ASD "
+            "of its group and of the average; its Dice (0) and its landmarks count everywhere."
+        )
+    unmeasured = [
+        heading.format(unit=unit)
+        for metric, heading, _, _ in _COLUMNS
+        if average[metric]["mean"] is None and not (undefined and metric in ("asd_mm", "asd_predicted_to_truth_mm"))
+    ]
+    if unmeasured:
+        lines.append(f"* Not measured, because data or model do not tell: {', '.join(unmeasured)}.")
+    if report["skipped_landmarks"]["count"]:
+        names = report["skipped_landmarks"]["names"]
+        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        lines.append(f"* {len(names)} landmarks of the data set are not named by the model and were skipped: {shown}.")
+    comparison = report.get("comparison")
+    if comparison:
+        other = comparison["other"]
+        lines += [
+            "",
+            f"## Difference from {other['name']} {other['version']}",
+            "",
+            f"This model minus the other, paired over {comparison['cases']} cases; p of Wilcoxon's signed-rank test. "
+            "Below zero is better; for DSC, above zero.",
+            "",
+            *_table(_rows(comparison), unit),
+            *([""] if comparison["notes"] else []),
+            *(f"* {note}" for note in comparison["notes"]),
+        ]
+    return "\n".join(lines) + "\n"

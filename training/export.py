@@ -1,0 +1,138 @@
+"""A trained network as a bundle, and a bundle's measured table written into it."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import NETWORK_MODULE, load_bundle, save_bundle
+from training.grid_cases import GridCases
+from training.recipe import Recipe, recipe_to_dict
+
+STYLES = Path(__file__).parent / "recipes" / "structures"
+
+LICENSE_TEXT = """These weights may be used for research only.
+
+They were trained on data whose owners allow research use; see docs/README.md for the training data. They are no
+medical device and must not be used to diagnose or treat patients. Provided "as is", without warranty of any kind.
+"""
+
+# For structures that no file describes: Slicer's own general term, in distinguishable colours.
+TISSUE = {"category": ["SCT", "85756007", "Tissue"], "type": ["SCT", "85756007", "Tissue"]}
+PLAIN = [
+    {"colour": [round(channel / 255, 3) for channel in colour], "terminology": TISSUE}
+    for colour in ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+]
+
+
+def structure_styles(structures: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Colour and terminology of each structure from the files in ``recipes/structures``; unknown ones are plain."""
+    known = {style["name"]: style for path in sorted(STYLES.glob("*.json")) for style in json.loads(path.read_text())}
+    return [known.get(name) or {"name": name, **PLAIN[i % len(PLAIN)]} for i, name in enumerate(structures)]
+
+
+def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.Module, cases: GridCases) -> None:
+    """Write ``folder`` as a bundle whose model was trained with ``recipe`` on ``cases``."""
+    real = [name for name, split in zip(cases.names, cases.splits, strict=True) if split != "phantom"]
+    names = template.structure_names
+    grid = list(recipe.target.grid)
+    metadata = {
+        "name": recipe.name,
+        "version": "1.0.0",
+        "family": "dense_shape",
+        "task": "joint segmentation and dense landmarks on radiographs",
+        "description": recipe.description,
+        "license": "research use only",
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
+        "coordinate_system": "LPS",
+        "units": "mm",
+        "uv_frame": "u, v; per structure the mean shape's bounding box scaled to [-1, 1], u right, v down",
+        "structures": structure_styles(names),
+        "landmark_names": list(template.landmark_names),
+        "training": {"data": cases.data_name, "cases": len(real), "recipe": recipe_to_dict(recipe)},
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "magnitude",
+                    "modality": "radiograph",
+                    "num_channels": 1,
+                    "spatial_shape": grid,
+                    "dtype": "float32",
+                    "value_range": "z-normalised per image",
+                    "is_patch_data": False,
+                    "channel_def": {"0": "image"},
+                }
+            },
+            "outputs": {
+                "mask_logits": {"type": "image", "format": "segmentation", "channel_def": dict(enumerate(names))},
+                "uv": {"type": "image", "format": "magnitude", "value_range": [-1, 1]},
+            },
+        },
+    }
+    inference = {
+        "network_def": {
+            "_target_": f"{NETWORK_MODULE}.{recipe.network.name}",
+            "structures": len(names),
+            "channels": list(recipe.network.channels),
+            "uncertainty": recipe.network.uncertainty,
+        },
+        "grid_size": grid,
+    }
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    save_bundle(folder, metadata, inference, template, weights, model_card(metadata), LICENSE_TEXT)
+
+
+def record_measurement(folder: Path, report: dict[str, Any]) -> None:
+    """Write the figures of an evaluation report into the bundle's metadata and model card."""
+    bundle = load_bundle(folder)
+    measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
+    metadata = {**bundle.metadata, "measured": measured}
+    license_text = (folder / "LICENSE").read_text()
+    save_bundle(
+        folder, metadata, bundle.inference, bundle.template, dict(bundle.weights), model_card(metadata), license_text
+    )
+
+
+def model_card(metadata: dict[str, Any]) -> str:
+    """The bundle's ``docs/README.md``."""
+    training, measured = metadata["training"], metadata.get("measured")
+    recipe = training["recipe"]
+    phantoms = f", {recipe['phantom_share']:.0%} of each batch synthetic phantoms" if recipe["phantom_share"] else ""
+    lines = [
+        f"# {metadata['name']} {metadata['version']}",
+        "",
+        "**Research use only. Not a medical device.**",
+        "",
+        metadata["description"],
+        "",
+        f"Finds: {', '.join(s['name'] for s in metadata['structures'])}, with {len(metadata['landmark_names'])} landmarks.",
+        "",
+        f"Trained on the {training['cases']} `train` cases of `{training['data']}`{phantoms}; "
+        f"network {recipe['network']['name']}, {recipe['optimiser']['epochs']} epochs. The data are not part of the bundle.",
+        "",
+        "Input: one radiograph, fitted with true proportions into a grid of "
+        f"{recipe['target']['grid'][1]} x {recipe['target']['grid'][0]} pixels. Output: masks, uv maps, landmarks in LPS mm.",
+        "",
+        "Upright frontal images as in the training data are expected; nothing in this version detects others.",
+    ]
+    if measured:
+        lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
+        lines += ["| | DSC % | TRE mm | one-sided ASD mm | missed |", "|---|---|---|---|---|"]
+        for name, row in [*measured["groups"].items(), ("average", measured["average"])]:
+            cells = [
+                f"{row['dsc']['mean']:.1f} ± {row['dsc']['sd']:.1f}",
+                f"{row['tre_mm']['mean']:.2f} ± {row['tre_mm']['sd']:.2f}",
+                f"{row['asd_one_sided_mm']['mean']:.2f} ± {row['asd_one_sided_mm']['sd']:.2f}",
+                f"{row['missed_share']['mean']:.1%}",
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

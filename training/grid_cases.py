@@ -1,0 +1,128 @@
+"""Cases brought to the model's grid: all that training needs of the images, in arrays that fit into one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import write_beside_and_rename
+from training.data import read_dataset
+
+
+@dataclass(frozen=True)
+class GridCases:
+    """M cases on the grid.
+
+    ``images`` (M, H, W) float16, z-normalised; ``points`` (M, L, 2), grid pixels x, y, NaN where not annotated;
+    ``mm_per_pixel`` (M,) size of a grid pixel; ``splits`` and ``names`` M strings; ``landmark_names`` and
+    ``landmark_structures`` L strings.
+    """
+
+    data_name: str
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    images: NDArray[np.float16]
+    points: NDArray[np.float64]
+    mm_per_pixel: NDArray[np.float64]
+    landmark_names: tuple[str, ...]
+    landmark_structures: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, keep: NDArray[np.bool_]) -> GridCases:
+        """The cases where ``keep`` (M,) is true."""
+        rows = np.flatnonzero(keep)
+        return GridCases(
+            self.data_name,
+            tuple(self.names[i] for i in rows),
+            tuple(self.splits[i] for i in rows),
+            self.images[rows],
+            self.points[rows],
+            self.mm_per_pixel[rows],
+            self.landmark_names,
+            self.landmark_structures,
+        )
+
+    def of_split(self, split: str) -> GridCases:
+        """Only the cases of ``split``."""
+        return self.select(np.array([s == split for s in self.splits]))
+
+    def fold(self, fold: int, folds: int) -> tuple[GridCases, GridCases]:
+        """The cases without and with those of one of ``folds`` folds, dealt in the order of their names."""
+        held = np.zeros(len(self), bool)
+        held[np.argsort(self.names, kind="stable")[fold::folds]] = True
+        return self.select(~held), self.select(held)
+
+
+def read_grid_cases(folder: Path, grid_size: tuple[int, int]) -> GridCases:
+    """Read every case of a data folder and fit it to a grid of ``grid_size`` (height, width)."""
+    from DenseLandmarksLib.geometry.grid import fit_grid
+    from DenseLandmarksLib.geometry.read_image import read_image
+
+    dataset = read_dataset(folder)
+    images, points, sizes = [], [], []
+    for case in tqdm(dataset.cases, desc="reading images", leave=False):
+        image = read_image(case.image_path, case.spacing_mm)
+        grid = fit_grid(image, grid_size)
+        images.append(grid.resample(image.pixels_yx).astype(np.float16))
+        points.append(grid.from_pixels(case.points_px))
+        sizes.append(case.spacing_mm[0] / grid.scale_xy[0])
+    return GridCases(
+        dataset.name,
+        tuple(case.name for case in dataset.cases),
+        tuple(case.split for case in dataset.cases),
+        np.stack(images),
+        np.stack(points),
+        np.array(sizes),
+        dataset.landmark_names,
+        dataset.landmark_structures,
+    )
+
+
+def save_grid_cases(path: Path, cases: GridCases) -> None:
+    """Write all arrays into one ``.npz``, from which a machine without the images can train."""
+    with write_beside_and_rename(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(
+            file,
+            data_name=np.array(cases.data_name),
+            names=np.array(cases.names),
+            splits=np.array(cases.splits),
+            images=cases.images,
+            points=cases.points,
+            mm_per_pixel=cases.mm_per_pixel,
+            landmark_names=np.array(cases.landmark_names),
+            landmark_structures=np.array(cases.landmark_structures),
+        )
+
+
+def load_grid_cases(data: Path, grid_size: tuple[int, int]) -> GridCases:
+    """Cases from a data folder, or from a file of :func:`save_grid_cases`; raises :class:`InputError` if it is neither."""
+    if data.is_dir():
+        return read_grid_cases(data, grid_size)
+    try:
+        with np.load(data, allow_pickle=False) as raw:
+            cases = GridCases(
+                str(raw["data_name"]),
+                tuple(raw["names"].tolist()),
+                tuple(raw["splits"].tolist()),
+                raw["images"],
+                raw["points"],
+                raw["mm_per_pixel"],
+                tuple(raw["landmark_names"].tolist()),
+                tuple(raw["landmark_structures"].tolist()),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"expected a data folder or a packed .npz, {data} is neither ({error}). See training pack --help."
+        ) from error
+    if cases.images.shape[1:] != grid_size:
+        raise InputError(
+            f"expected cases on a grid of {grid_size}, {data} holds {cases.images.shape[1:]}. Pack them again."
+        )
+    return cases

@@ -1,0 +1,168 @@
+"""What a training run does, as data: a TOML recipe, checked, and saved beside what it produced."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from DenseLandmarksLib.errors import InputError
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Which network: a name of ``NETWORKS`` and its arguments."""
+
+    name: str = "CompactDenseSegNet"
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    uncertainty: bool = True
+
+
+@dataclass(frozen=True)
+class TargetRecipe:
+    """The grid, the template and the uv maps.
+
+    ``hold_out_every`` n > 0 leaves every n-th landmark of each structure out of template, uv maps and losses, so that
+    it is new to the model. ``structures`` empty means all of the data set.
+    """
+
+    grid: tuple[int, int] = (256, 256)
+    chart: Literal["cartesian", "polar"] = "cartesian"
+    align_template: bool = True
+    per_image_triangulation: bool = False
+    hold_out_every: int = 0
+    structures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Weights of DenseSeg's equation 4 and their better successors; a weight of 0 leaves a term out.
+
+    ``mask``: ``"bce"`` with class weights (the paper) or ``"dice_bce"``. ``likelihood``: ``"l1"`` (the paper), or
+    ``"laplace"`` with the scale learned; ``beta`` then weighs each error by its scale to that power, so that at 1 the
+    coordinates learn as with L1 while the scale learns its own likelihood (Seitzer et al. 2022).
+    """
+
+    mask: Literal["bce", "dice_bce"] = "dice_bce"
+    likelihood: Literal["l1", "laplace"] = "laplace"
+    mask_weight: float = 1.0
+    dense_weight: float = 2.0
+    landmark_weight: float = 2.0
+    smoothness_weight: float = 0.0
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """Largest deviations, drawn uniformly. Scales are factors; shifts and elastic are shares of the grid."""
+
+    rotation_deg: float = 12.0
+    scale: tuple[float, float] = (0.82, 1.2)
+    anisotropy: float = 0.08
+    shift: float = 0.12
+    elastic: float = 0.0
+    contrast: float = 0.3
+    brightness: float = 0.3
+    gamma: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimiserRecipe:
+    """Optimiser, schedule and averaging. ``ema`` 0 keeps the last weights instead of their running mean."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    epochs: int = 48
+    batch: int = 8
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    ema: float = 0.99
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. ``validation_fold`` -1 trains on every case; ``phantom_share`` is at most 0.1."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    validation_fold: int = -1
+    folds: int = 5
+    phantom_share: float = 0.0
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    target: TargetRecipe = field(default_factory=TargetRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.phantom_share <= 0.1:
+            raise InputError(
+                f"expected phantom_share between 0 and 0.1, got {self.phantom_share}. Lower it in the recipe."
+            )
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise InputError(f"expected a table [{where}] in the recipe, got {value!r}. Write it as a TOML table.")
+        return _build(hint, value, where)
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise InputError(
+                f"expected {where} to be one of {', '.join(get_args(hint))}, got {value!r}. Change the recipe."
+            )
+        return value
+    if origin is tuple:
+        inner, length = get_args(hint)[0], None if get_args(hint)[-1] is Ellipsis else len(get_args(hint))
+        if not isinstance(value, (list, tuple)) or (length is not None and len(value) != length):
+            raise InputError(
+                f"expected {where} to be a list of {length or 'some'} values, got {value!r}. Change the recipe."
+            )
+        return tuple(_convert(v, inner, where) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"expected {where} to be {hint.__name__}, got {value!r}. Change the recipe.")
+    return value
+
+
+def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise InputError(
+            f"unknown key {', '.join(unknown)} in {where}; known are {', '.join(hints)}. Correct the recipe."
+        )
+    return cls(**{key: _convert(value, hints[key], f"{where}.{key}") for key, value in values.items()})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a TOML recipe; raises :class:`InputError` for a missing file, an unknown key or a value of another type."""
+    if not path.is_file():
+        raise InputError(
+            f"expected a recipe (a TOML file), {path} is not there. See training/recipes for those that exist."
+        )
+    try:
+        values = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a recipe in TOML, {path} is not: {error}. Correct the file.") from error
+    recipe: Recipe = _build(Recipe, {"name": path.stem, **values}, "recipe")
+    return recipe
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, for JSON."""
+    return dataclasses.asdict(recipe)
+
+
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """The recipe of :func:`recipe_to_dict`, also after a journey through JSON."""
+    recipe: Recipe = _build(Recipe, values, "recipe")
+    return recipe
