@@ -11,22 +11,22 @@ import numpy as np
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import read_metadata
+from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
 
 
 def model_table() -> str:
     """The shipped models with what they find and their measured errors, as text."""
-    rows: list[tuple[str, ...]] = [("model", "finds", "measured on", "DSC %", "TRE mm", "one-sided ASD mm")]
+    rows: list[tuple[str, ...]] = [("model", "finds", "measured on", *HEADLINE.values())]
     for folder in list_bundles():
         metadata = read_metadata(folder)
         finds = f"{len(metadata['structures'])} structures, {len(metadata['landmark_names'])} landmarks"
         measured = metadata.get("measured")
-        figures = ["not measured", "", "", ""]
+        figures = ["not measured"] + [""] * len(HEADLINE)
         if measured:
             average = measured["average"]
             figures = [f"{measured['cases']} cases of {measured['data']} {measured['split']}"] + [
-                f"{average[key]['mean']:.2f} ± {average[key]['sd']:.2f}"
-                for key in ("dsc", "tre_mm", "asd_one_sided_mm")
+                figure(average, metric) for metric in HEADLINE
             ]
         rows.append((f"{metadata['name']} {metadata['version']}", finds, *figures))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -117,6 +117,9 @@ def main(argv: list[str] | None = None) -> int:
         return predict(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: expected to read and write files, but {error}. Check folder, permissions and space.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what was written is whole", file=sys.stderr)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -44,3 +47,13 @@ def chest_template() -> Template:
     }
     names = {name: [f"{name}_{i + 1:02d}" for i in range(len(points))] for name, points in shapes.items()}
     return build_template({name: points[None] for name, points in shapes.items()}, names, (358.4, 358.4))
+
+
+@pytest.fixture(scope="session")
+def jsrt_folder() -> Path:
+    """The folder of real chest radiographs; they may not be passed on, so a clone elsewhere skips what needs them."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("DENSELANDMARKS_DATA") or beside) / "jsrt"
+    if not (folder / "dataset.json").is_file():
+        pytest.skip(f"needs the real radiographs of jsrt, not found at {folder}; set DENSELANDMARKS_DATA")
+    return folder

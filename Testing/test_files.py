@@ -13,9 +13,14 @@ from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_t
 def test_a_crash_while_writing_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), write_beside_and_rename(target) as temporary:
-        temporary.write_text("ne")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with write_beside_and_rename(target) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert target.read_text() == "old"
 

@@ -196,13 +196,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", metavar="OTHER", help="a second model, or an earlier report (.json): adds paired differences"
     )
+    parser.add_argument("--fold", type=int, help="only this fold of the split, as 'fit --fold' holds it out")
+    parser.add_argument("--record", action="store_true", help="write the figures into the model's card and metadata")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw best, median and worst case and the errors")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print its table; raises :class:`InputError` for what cannot be used."""
-    from DenseLandmarksLib.models.registry import open_predictor
+    from DenseLandmarksLib.models.registry import find_bundle, open_predictor
 
     report_path: Path = args.report
     if report_path.suffix != ".json":
@@ -210,6 +212,8 @@ def run(args: argparse.Namespace) -> int:
             f"expected a report file that ends in .json, got {report_path}. Rename it; FILE.md goes beside it."
         )
     dataset = read_dataset(args.data).of_split(args.split)
+    if args.fold is not None:
+        dataset = dataset.fold(args.fold)[1]
     # Everything that can be wrong with the request is looked at before minutes are spent on predictions.
     predictor = open_predictor(args.model, args.device)
     other_report, other_predictor = None, None
@@ -227,6 +231,10 @@ def run(args: argparse.Namespace) -> int:
     table = markdown_of(report)
     write_json(report_path, report)
     write_text(report_path.with_suffix(".md"), table)
+    if args.record:
+        from training.export import record_measurement
+
+        record_measurement(find_bundle(args.model), report)
     if args.figures is not None:
         from training.evaluation_figures import draw_figures
 

@@ -46,8 +46,9 @@ def draw_figures(
     tre = np.array([entry["average"]["tre_mm"] for entry in report["per_case"]], np.float64)
     order = [int(i) for i in np.argsort(tre, kind="stable") if np.isfinite(tre[i])]
     chosen: dict[int, str] = {}
-    for rank, position in {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}.items():
-        chosen.setdefault(order[position], rank)
+    if order:
+        for rank, position in {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}.items():
+            chosen.setdefault(order[position], rank)
     written = []
     for index, rank in chosen.items():
         image, prediction = look(dataset.cases[index])

@@ -11,6 +11,7 @@ from torch import nn
 
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import NETWORK_MODULE, load_bundle, save_bundle
+from DenseLandmarksLib.models.measured import HEADLINE, figure
 from training.grid_cases import GridCases
 from training.recipe import Recipe, recipe_to_dict
 
@@ -126,13 +127,9 @@ def model_card(metadata: dict[str, Any]) -> str:
     ]
     if measured:
         lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
-        lines += ["| | DSC % | TRE mm | one-sided ASD mm | missed |", "|---|---|---|---|---|"]
+        lines += ["| | " + " | ".join(HEADLINE.values()) + " | missed |", "|---" * (len(HEADLINE) + 2) + "|"]
         for name, row in [*measured["groups"].items(), ("average", measured["average"])]:
-            cells = [
-                f"{row['dsc']['mean']:.1f} ± {row['dsc']['sd']:.1f}",
-                f"{row['tre_mm']['mean']:.2f} ± {row['tre_mm']['sd']:.2f}",
-                f"{row['asd_one_sided_mm']['mean']:.2f} ± {row['asd_one_sided_mm']['sd']:.2f}",
-                f"{row['missed_share']['mean']:.1%}",
-            ]
+            cells = [figure(row, metric) for metric in HEADLINE]
+            cells.append("-" if row["missed_share"]["mean"] is None else f"{row['missed_share']['mean']:.1%}")
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ import csv
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +311,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="TOML recipe, see training/recipes")
     parser.add_argument("--data", type=Path, required=True, help="data folder, or a file of 'training pack'")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run; the model is in OUTPUT/bundle")
+    parser.add_argument("--fold", type=int, help="hold this fold of the training cases out and validate on it")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, exactly")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
@@ -324,5 +325,7 @@ def run(arguments: argparse.Namespace) -> int:
         "cuda" if arguments.device == "auto" and torch.cuda.is_available() else arguments.device.replace("auto", "cpu")
     )
     recipe = read_recipe(arguments.recipe)
+    if arguments.fold is not None:
+        recipe = replace(recipe, validation_fold=arguments.fold)
     done = fit(recipe, arguments.data, arguments.output, device, arguments.resume, arguments.max_minutes)
     return 0 if done else 3

@@ -101,6 +101,11 @@ class Recipe:
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
 
     def __post_init__(self) -> None:
+        if not -1 <= self.validation_fold < self.folds:
+            raise InputError(
+                f"expected a validation fold from 0 to {self.folds - 1}, or -1 for none, got {self.validation_fold}. "
+                "Change --fold or the recipe."
+            )
         if not 0 <= self.phantom_share <= 0.1:
             raise InputError(
                 f"expected phantom_share between 0 and 0.1, got {self.phantom_share}. Lower it in the recipe."

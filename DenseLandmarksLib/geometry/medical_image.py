@@ -46,7 +46,8 @@ class MedicalImage:
 
     @property
     def pixels_yx(self) -> NDArray[np.generic]:
-        """Read-only pixels (rows, columns) of a radiograph, in the stored type."""
+        """Pixels (rows, columns) of a radiograph, in the stored type; a copy, as SimpleITK's views outlive their image."""
         if not self.is_radiograph:
             raise ValueError(f"pixels_yx needs a radiograph; this volume has size {self.volume.GetSize()}")
-        return sitk.GetArrayViewFromImage(self.volume)[0]
+        pixels: NDArray[np.generic] = sitk.GetArrayFromImage(self.volume)[0]
+        return pixels

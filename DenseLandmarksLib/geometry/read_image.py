@@ -111,10 +111,10 @@ def dicom_spacing(dataset: Dataset) -> tuple[tuple[float, float], SpacingSource]
 
 def _positive_pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
     """A DICOM spacing, stored as (between rows, between columns), as (x, y)."""
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, str) or len(value) != 2:
+    values = np.atleast_1d(dataset.get(keyword) or [])
+    if values.size != 2:
         return None
-    y, x = (float(v) for v in value)
+    y, x = (float(v) for v in values)
     return (x, y) if np.isfinite(x) and np.isfinite(y) and x > 0 and y > 0 else None
 
 
@@ -255,9 +255,11 @@ def _luminance(colours: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _check_nifti_is_whole(path: Path, reader: sitk.ImageFileReader) -> None:
-    """ITK fills a truncated NIfTI file with zeros and says nothing, so its length is checked (EOFError for gzip)."""
-    needed = int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents()
-    needed *= sitk.Image([1] * 3, reader.GetPixelID(), reader.GetNumberOfComponents()).GetSizeOfPixelComponent()
+    """ITK fills a truncated NIfTI file with zeros and says nothing, so its length is checked (EOFError)."""
+    offset = float(reader.GetMetaData("vox_offset"))
+    if offset == 0:  # a pair of .hdr and .img: the pixels lie in the other file
+        return
+    needed = offset + np.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) / 8
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     stored = 0
@@ -265,4 +267,4 @@ def _check_nifti_is_whole(path: Path, reader: sitk.ImageFileReader) -> None:
         while chunk := file.read(1 << 24):
             stored += len(chunk)
     if stored < needed:
-        raise EOFError(f"{stored} bytes of at least {needed}")
+        raise EOFError(f"{stored} bytes instead of {needed:.0f}")

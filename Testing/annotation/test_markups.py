@@ -82,9 +82,7 @@ def test_a_hundred_labels_do_not_hide_the_image(tmp_path: Path, count: int, labe
     assert markup["display"]["pointLabelsVisibility"] is labels_shown
 
 
-def test_an_image_without_any_landmark_gives_a_file_that_opens(
-    tmp_path: Path, read_in_slicer: ReadInSlicer
-) -> None:
+def test_an_image_without_any_landmark_gives_a_file_that_opens(tmp_path: Path, read_in_slicer: ReadInSlicer) -> None:
     write_markups(tmp_path / "a.mrk.json", _many(0), "mm")
     assert read_in_slicer(*FIDUCIALS, tmp_path / "a.mrk.json").GetNumberOfControlPoints() == 0
 

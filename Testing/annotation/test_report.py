@@ -14,9 +14,7 @@ from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 
-def test_the_report_is_json_without_nan_and_says_what_made_it(
-    radiograph: MedicalImage, prediction: Prediction
-) -> None:
+def test_the_report_is_json_without_nan_and_says_what_made_it(radiograph: MedicalImage, prediction: Prediction) -> None:
     read = json.loads(json.dumps(report(radiograph, prediction), allow_nan=False))
     assert read["model"] == {"name": "chest-xray", "version": "3", "device": "cpu"}
     assert read["image"] == {

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import STYLES
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.annotation.exports.segmentation import write_segmentation
@@ -18,6 +17,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.models.structure_style import StructureStyle, Terminology
 
 ReadInSlicer = Callable[[str, str, Path], Any]
+STYLES = Path(__file__).parents[2] / "training/recipes/structures/chest-xray.json"
 SEGMENTATION = ("vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
 
 

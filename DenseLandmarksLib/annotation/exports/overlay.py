@@ -26,7 +26,7 @@ Colour = tuple[float, float, float]
 _DPI = 100
 _LONG_SIDE = 1100
 _LINE_HEIGHT = 26
-_LEGEND_COLUMNS = 4
+_LEGEND_COLUMN_WIDTH = 240
 _BACKGROUND = "#101418"
 _INK = "#e8eaed"
 _HIGHLIGHT: Colour = (1.0, 0.9, 0.2)
@@ -58,8 +58,9 @@ def draw_overlay(
     extent = np.array([width_px * spacing_x, height_px * spacing_y])
     width, height = np.maximum(extent * _LONG_SIDE / extent.max(), 1)
     width = max(width, 0.6 * _LONG_SIDE)  # a narrow image still needs room for its legend
-    # The structures, three kinds of landmark, two lines of text.
-    strip = _LINE_HEIGHT * (math.ceil((len(prediction.structures) + 3) / _LEGEND_COLUMNS) + 2.5)
+    handles = _legend_handles(prediction, colours, bool(extra))
+    columns = int(width // _LEGEND_COLUMN_WIDTH)
+    strip = _LINE_HEIGHT * (math.ceil(len(handles) / columns) + 2.5)  # and two lines of text
 
     figure = Figure(figsize=(width / _DPI, (height + strip) / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
     canvas = FigureCanvasAgg(figure)
@@ -75,10 +76,10 @@ def draw_overlay(
     axes.set_aspect(spacing_y / spacing_x)
 
     figure.legend(
-        handles=_legend_handles(prediction, colours, bool(extra)),
+        handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, strip / (height + strip)),
-        ncols=_LEGEND_COLUMNS,
+        ncols=columns,
         frameon=False,
         fontsize=11,
         labelcolor=_INK,
@@ -223,8 +224,7 @@ def _legend_handles(prediction: Prediction, colours: dict[str, Colour], starred:
 
 
 def _caption(image: MedicalImage, prediction: Prediction) -> str:
+    name = image.name if len(image.name) <= 60 else f"{image.name[:28]} ... {image.name[-28:]}"
     lengths = "pixels (spacing unknown)" if image.unit == "px" else f"mm (spacing: {image.spacing_source})"
-    return (
-        f"{image.name}   |   {prediction.model_name} {prediction.model_version}   |   lengths in {lengths}\n"
-        "research use only"
-    )
+    model = f"{prediction.model_name} {prediction.model_version}"
+    return f"{name}\n{model}   |   lengths in {lengths}   |   research use only"

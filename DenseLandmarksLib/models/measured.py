@@ -1,0 +1,18 @@
+"""A model's measured figures, as its bundle carries them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What a list of models and a model card show, of all that an evaluation measures.
+HEADLINE = {"dsc": "DSC %", "tre_mm": "TRE mm", "asd_one_sided_mm": "one-sided ASD mm"}
+
+
+def figure(summaries: Mapping[str, Any], metric: str) -> str:
+    """``mean ± sd`` of one metric, ``-`` where it was not measured."""
+    summary = summaries.get(metric) or {}
+    if summary.get("mean") is None:
+        return "-"
+    mean = f"{summary['mean']:.2f}"
+    return mean if summary.get("sd") is None else f"{mean} ± {summary['sd']:.2f}"
