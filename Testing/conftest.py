@@ -57,3 +57,32 @@ def jsrt_folder() -> Path:
     if not (folder / "dataset.json").is_file():
         pytest.skip(f"needs the real radiographs of jsrt, not found at {folder}; set DENSELANDMARKS_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, chest_template: Template) -> Path:
+    """A whole bundle of the chest template with a tiny network that was never trained. Copy it before damaging it."""
+    # Torch and MONAI take seconds to import; most tests never need them.
+    import torch
+
+    from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet
+    from training.export import export_bundle
+    from training.grid_cases import GridCases
+    from training.recipe import NetworkRecipe, Recipe, TargetRecipe
+
+    torch.manual_seed(0)
+    recipe = Recipe("tiny", "Untrained.", network=NetworkRecipe(channels=(4, 8)), target=TargetRecipe(grid=(64, 64)))
+    structures = [s.name for s in chest_template.structures for _ in s.landmark_names]
+    cases = GridCases(
+        "nothing",
+        (),
+        (),
+        np.zeros((0, 64, 64), np.float16),
+        np.zeros((0, len(structures), 2)),
+        np.zeros(0),
+        chest_template.landmark_names,
+        tuple(structures),
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    export_bundle(folder, recipe, chest_template, CompactDenseSegNet(5, (4, 8)), cases)
+    return folder

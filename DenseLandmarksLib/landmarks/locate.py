@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import label
 
 from DenseLandmarksLib.landmarks.template import Template, umeyama
 from DenseLandmarksLib.landmarks.uv_field import UvField
@@ -33,21 +33,27 @@ class Located:
 
 def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Only the largest connected part of a mask (h, w): an island elsewhere would draw landmarks to it."""
-    labels, count = label(mask)
-    if count <= 1:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
         return mask
-    boxes = find_objects(labels)
-    areas = [int((labels[box] == i).sum()) for i, box in enumerate(boxes, start=1)]
-    return np.asarray(labels == 1 + int(np.argmax(areas)))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    labels, count = label(mask[box])
+    if count == 1:
+        return mask
+    kept = np.zeros_like(mask)
+    kept[box] = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+    return kept
 
 
 def reduce_masks(masks: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:
     """Masks (S, H, W) on a ``stride`` times coarser grid whose pixel centres align: half or more of each block."""
     if stride == 1:
         return masks
-    s, height, width = masks.shape
-    blocks = masks.reshape(s, height // stride, stride, width // stride, stride)
-    return np.asarray(2 * blocks.sum(axis=(2, 4), dtype=np.int32) >= stride**2)
+    # Strided slices added up: numpy sums over the short axes of blocks twenty times more slowly.
+    count = masks.astype(np.uint16)
+    count = sum(count[:, i::stride] for i in range(stride))
+    count = sum(count[:, :, i::stride] for i in range(stride))
+    return np.asarray(2 * count >= stride**2)
 
 
 def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, int]) -> Located:

@@ -111,10 +111,14 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         raise broken(folder, f"{METADATA} is missing") from error
     except ValueError as error:
         raise broken(folder, f"{METADATA} is not JSON") from error
-    missing = [key for key in ("name", "version", "structures", "checksums") if key not in metadata]
+    if not isinstance(metadata, dict):
+        raise broken(folder, f"{METADATA} is not a JSON object")
+    missing = [
+        key for key in ("name", "version", "structures", "landmark_names", "checksums") if key not in metadata
+    ]
     if missing:
         raise broken(folder, f"{METADATA} lacks {', '.join(missing)}")
-    return dict(metadata)
+    return metadata
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -124,8 +128,9 @@ def load_bundle(folder: Path) -> Bundle:
         if not (folder / name).is_file():
             raise broken(folder, f"{name} is missing")
     with (folder / WEIGHTS).open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"\x80\x02" or start == b"PK\x03\x04":
+        start = file.read(9)
+    # Safetensors begin with the length of their header, which may look like a pickle's first bytes, and then "{".
+    if start[8:] != b"{" and (start[:1] == b"\x80" or start[:4] == b"PK\x03\x04"):
         raise broken(folder, f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read")
     for name in CHECKED:
         if sha256(folder / name) != metadata["checksums"].get(name):
@@ -137,6 +142,8 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         inference = json.loads((folder / INFERENCE).read_text())
         template = Template.from_json((folder / TEMPLATE).read_text())
+        bundle = Bundle(folder, metadata, inference, template, weights)
+        _ = bundle.grid_size, bundle.styles  # read here, so that what they lack is told here
     except (ValueError, KeyError, TypeError) as error:
         raise broken(folder, f"a configuration file cannot be read ({error!r})") from error
-    return Bundle(folder, metadata, inference, template, weights)
+    return bundle
