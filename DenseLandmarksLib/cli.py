@@ -59,6 +59,13 @@ def predict(arguments: argparse.Namespace) -> int:
     from DenseLandmarksLib.models.bundle import load_bundle
     from DenseLandmarksLib.models.registry import open_bundle
 
+    first: dict[str, Path] = {}
+    for path in arguments.images:
+        if first.setdefault(path.name, path) is not path:
+            raise InputError(
+                f"expected images of different names, since results are named after them, got {first[path.name]} and "
+                f"{path}. Give each its own --output."
+            )
     bundle = load_bundle(find_bundle(arguments.model))
     new = [parse_landmark(text) for text in arguments.landmark]
     template = bundle.template
@@ -70,7 +77,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 f"expected a new landmark on a structure of {bundle.name}: {error.args[0]}. Correct --landmark."
             ) from error
     predictor = open_bundle(replace(bundle, template=template), arguments.device)
-    spacing = (arguments.spacing, arguments.spacing) if arguments.spacing else None
+    spacing = (arguments.spacing, arguments.spacing) if arguments.spacing is not None else None
     failed = 0
     for path in arguments.images:
         try:
@@ -119,7 +126,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: expected to read and write files, but {error}. Check folder, permissions and space.", file=sys.stderr)
+        print(
+            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("stopped; what was written is whole", file=sys.stderr)

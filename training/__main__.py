@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "show the shipped model at work on a phantom or on your own image",
     "fit": "train a model from a recipe",
     "evaluate": "measure a model on annotated cases",
+    "define-landmark": "template coordinate of a point seen in one annotated image",
     "new-landmarks": "measure landmarks that the model was never trained on",
     "pack": "bring a data folder into one file for a machine without the images",
 }
@@ -35,6 +36,12 @@ def main(argv: list[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

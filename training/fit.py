@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import logging
+import pickle
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -217,6 +218,16 @@ def save_checkpoint(path: Path, trainer: Trainer) -> None:
         torch.save(trainer.state(), beside)
 
 
+def read_checkpoint(path: Path, device: str) -> dict[str, Any]:
+    """Read :func:`save_checkpoint`'s file; raises :class:`InputError` for one that is damaged."""
+    try:
+        return dict(torch.load(path, map_location=device, weights_only=True))
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"expected a checkpoint in {path}, but it cannot be read. Delete it to begin anew, or restore a copy."
+        ) from error
+
+
 def append_row(path: Path, row: dict[str, float]) -> None:
     """One line of the run's log as CSV."""
     new = not path.exists()
@@ -243,9 +254,9 @@ def fit(
     """
     begun = time.monotonic()
     checkpoint = output / "checkpoint.pt"
-    if resume and (output / "recipe.json").is_file():
-        saved = recipe_from_dict(json.loads((output / "recipe.json").read_text()))
-        if saved != recipe:
+    if resume and checkpoint.exists():
+        begun_with = output / "recipe.json"
+        if not begun_with.is_file() or recipe_from_dict(json.loads(begun_with.read_text())) != recipe:
             raise InputError(
                 f"expected to resume the recipe that {output} was begun with, but it differs. Give another --output."
             )
@@ -262,7 +273,7 @@ def fit(
     training_set = TrainingSet.build(pool, make_targets(pool, template, recipe.target), len(cases), device)
     trainer = Trainer(recipe, training_set, device)
     if resume and checkpoint.is_file():
-        trainer.restore(torch.load(checkpoint, map_location=device, weights_only=True))
+        trainer.restore(read_checkpoint(checkpoint, device))
     write_json(output / "recipe.json", recipe_to_dict(recipe))
     write_text(output / "template.json", template.to_json())
 

@@ -13,12 +13,13 @@ Two studies, both without retraining:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RBFInterpolator
 from tqdm import tqdm
 
@@ -31,10 +32,13 @@ from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.data import Case, Dataset, read_dataset
+from training.define_landmark import define_landmark
 from training.evaluation_report import group_structures
 from training.metrics import bootstrap_ci95
 
 FloatArray = NDArray[np.float64]
+PointsOf = Callable[[Case], FloatArray]
+"""True pixel positions (N, 2) of the points in question."""
 
 EXAMPLES = (1, 3, 5)
 # How often the k defining images are drawn anew; the figures are means over the draws.
@@ -88,103 +92,135 @@ def from_relative(case: Case, points: FloatArray) -> FloatArray:
     return points * np.array(case.size_px) - 0.5
 
 
-def contour_of(dataset: Dataset, case: Case, structure: StructureTemplate) -> FloatArray:
-    """The true positions (P, 2) of the landmarks that shape ``structure`` in the template, in pixels."""
-    return case.points_px[[dataset.landmark_names.index(name) for name in structure.landmark_names]]
+def mean_position(cases: Sequence[Case], points_of: PointsOf) -> FloatArray:
+    """Mean of the points (N, 2) over ``cases``, as shares of the image."""
+    return np.mean([relative(case, points_of(case)) for case in cases], axis=0)
+
+
+def mean_shape_errors(predicted: list[PredictedCase], mean: FloatArray, points_of: PointsOf) -> list[float]:
+    """Mean error in mm per case when the image is not looked at."""
+    errors = []
+    for p in predicted:
+        offset = (from_relative(p.case, mean) - points_of(p.case)) * p.mm_per_px
+        errors.append(float(np.linalg.norm(offset, axis=1).mean()))
+    return errors
+
+
+def complete_cases(dataset: Dataset, structure: str) -> list[Case]:
+    """Training cases in which every landmark of ``structure`` is annotated: only these can define a new one."""
+    rows = dataset.landmarks_of(structure)
+    cases = [case for case in dataset.of_split("train").cases if np.isfinite(case.points_px[rows]).all()]
+    if len(cases) < max(EXAMPLES):
+        raise InputError(
+            f"expected at least {max(EXAMPLES)} training cases with all of {structure} annotated, got {len(cases)}. "
+            "Annotate more."
+        )
+    return cases
+
+
+def held_out_structure(
+    structure: StructureTemplate, dataset: Dataset, predicted: list[PredictedCase], rng: np.random.Generator
+) -> dict[str, list[float]]:
+    """Per row of the table the mean error in mm of each case, over the trained or the new landmarks of a structure."""
+    known = set(structure.landmark_names)
+    names = [dataset.landmark_names[i] for i in dataset.landmarks_of(structure.name)]
+    new = [dataset.landmark_names.index(name) for name in names if name not in known]
+    trained = [dataset.landmark_names.index(name) for name in structure.landmark_names]
+    train = complete_cases(dataset, structure.name)
+
+    def new_points(case: Case) -> FloatArray:
+        return case.points_px[new]
+
+    # (M, N, 2): the template coordinate of each new landmark according to each training image.
+    uv_by_image = np.stack([define_landmark(dataset, case, structure, new_points(case)) for case in train])
+    found = [p.look_up(structure.name, structure.landmark_uv) for p in predicted]
+    rows = {
+        "trained landmarks": [
+            float(p.error_mm(points, p.case.points_px[trained]).mean())
+            for p, points in zip(predicted, found, strict=True)
+        ]
+    }
+    for k in EXAMPLES:
+        draws = [rng.choice(len(train), k, replace=False) for _ in range(DRAWS)]
+        uv = np.stack([uv_by_image[draw].mean(axis=0) for draw in draws]).reshape(-1, 2)
+        template_points = structure.position_at(uv)
+        looked_up, warped = [], []
+        for p, points in zip(predicted, found, strict=True):
+            truth = np.tile(new_points(p.case), (DRAWS, 1))
+            looked_up.append(float(p.error_mm(p.look_up(structure.name, uv), truth).mean()))
+            if np.isfinite(points).all():
+                warp = RBFInterpolator(structure.points_mm, points, kernel="thin_plate_spline")
+                warped.append(float(p.error_mm(warp(template_points), truth).mean()))
+            else:
+                warped.append(float("nan"))
+        rows[f"new, looked up, k = {k}"] = looked_up
+        rows[f"new, thin-plate warp, k = {k}"] = warped
+    rows["new, mean shape"] = mean_shape_errors(predicted, mean_position(train, new_points), new_points)
+    return rows
 
 
 def held_out_study(
     predictor: DenseShapePredictor, dataset: Dataset, predicted: list[PredictedCase], seed: int = 0
 ) -> dict[str, Any]:
     """Errors in mm of trained and held-out landmarks; per row the mean over groups of structures, then over cases."""
-    train = dataset.of_split("train").cases
     rng = np.random.default_rng(seed)
-    rows: dict[str, dict[str, FloatArray]] = {}
-
-    def add(row: str, structure: str, per_case: list[float]) -> None:
-        rows.setdefault(row, {})[structure] = np.array(per_case)
-
+    rows: dict[str, dict[str, list[float]]] = {}
     for structure in predictor.template.structures:
-        known = set(structure.landmark_names)
-        names = [dataset.landmark_names[i] for i in dataset.landmarks_of(structure.name)]
-        new = [dataset.landmark_names.index(name) for name in names if name not in known]
-        trained = [dataset.landmark_names.index(name) for name in structure.landmark_names]
-        # (M, N, 2): the template coordinate of each new landmark according to each training image.
-        uv_by_image = np.stack([structure.uv_at(contour_of(dataset, c, structure), c.points_px[new]) for c in train])
-        mean_px = np.mean([relative(c, c.points_px[new]) for c in train], axis=0)
-        found_trained = [p.look_up(structure.name, structure.landmark_uv) for p in predicted]
-        add(
-            "trained landmarks",
-            structure.name,
-            [p.error_mm(f, p.case.points_px[trained]).mean() for p, f in zip(predicted, found_trained, strict=True)],
-        )
-        for k in EXAMPLES:
-            draws = [rng.choice(len(train), k, replace=False) for _ in range(DRAWS)]
-            uv = np.stack([uv_by_image[draw].mean(axis=0) for draw in draws])
-            template_points = structure.position_at(uv.reshape(-1, 2))
-            looked_up, warped = [], []
-            for p, found in zip(predicted, found_trained, strict=True):
-                truth = np.tile(p.case.points_px[new], (DRAWS, 1))
-                looked_up.append(p.error_mm(p.look_up(structure.name, uv.reshape(-1, 2)), truth).mean())
-                warp = RBFInterpolator(structure.points_mm, found, kernel="thin_plate_spline")
-                warped.append(p.error_mm(warp(template_points), truth).mean())
-            add(f"new, looked up, k = {k}", structure.name, looked_up)
-            add(f"new, thin-plate warp, k = {k}", structure.name, warped)
-        add(
-            "new, mean shape",
-            structure.name,
-            [
-                float(
-                    np.linalg.norm(
-                        (from_relative(p.case, mean_px) - p.case.points_px[new]) * p.mm_per_px, axis=1
-                    ).mean()
-                )
-                for p in predicted
-            ],
-        )
+        for row, per_case in held_out_structure(structure, dataset, predicted, rng).items():
+            rows.setdefault(row, {})[structure.name] = per_case
     return {row: summarise(structures) for row, structures in rows.items()}
 
 
-def summarise(structures: dict[str, FloatArray]) -> dict[str, Any]:
-    """Mean TRE of each structure, and the average over groups per case with its bootstrap interval."""
+def mean_or_none(values: ArrayLike) -> float | None:
+    """Mean of what is defined; ``None`` where nothing is (a structure that was found in no case)."""
+    defined = np.asarray(values, np.float64)
+    defined = defined[np.isfinite(defined)]
+    return float(defined.mean()) if len(defined) else None
+
+
+def summarise(structures: dict[str, list[float]]) -> dict[str, Any]:
+    """Mean TRE of each structure, and the average over groups per case with its bootstrap interval.
+
+    Cases in which a structure was not found have no average; ``defined`` says how many have.
+    """
     groups = group_structures(list(structures)).values()
     per_case = np.mean([np.mean([structures[name] for name in members], axis=0) for members in groups], axis=0)
     defined = per_case[np.isfinite(per_case)]
     return {
         "average": {
-            "mean": float(defined.mean()),
-            "sd": float(defined.std(ddof=1)),
-            "ci95": list(bootstrap_ci95(defined)),
+            "mean": mean_or_none(per_case),
+            "sd": float(defined.std(ddof=1)) if len(defined) > 1 else None,
+            "ci95": list(bootstrap_ci95(defined)) if len(defined) else None,
+            "defined": len(defined),
         },
-        "cases_without_structure": int(len(per_case) - len(defined)),
-        "structures": {name: float(np.nanmean(values)) for name, values in structures.items()},
+        "structures": {name: mean_or_none(values) for name, values in structures.items()},
     }
 
 
-def paper_studies(predictor: DenseShapePredictor, dataset: Dataset, predicted: list[PredictedCase]) -> dict[str, Any]:
+def paper_studies(dataset: Dataset, predicted: list[PredictedCase], structure: StructureTemplate) -> dict[str, Any]:
     """The paper's four studies: looked up in the left lung's map, against the mean position in training."""
-    structure = predictor.template.structure(PAPER_STRUCTURE)
-    train = dataset.of_split("train").cases
+    train = complete_cases(dataset, structure.name)
     result = {}
     for study, points in PAPER_STUDIES.items():
         rows = [[dataset.landmark_names.index(name) for name in names] for names in points]
 
-        def truth_of(case: Case, rows: list[list[int]] = rows) -> FloatArray:
+        def points_of(case: Case, rows: list[list[int]] = rows) -> FloatArray:
             return np.stack([case.points_px[members].mean(axis=0) for members in rows])
 
-        uv = np.mean([structure.uv_at(contour_of(dataset, c, structure), truth_of(c)) for c in train], axis=0)
-        mean_px = np.mean([relative(c, truth_of(c)) for c in train], axis=0)
-        looked_up = [p.error_mm(p.look_up(structure.name, uv), truth_of(p.case)).mean() for p in predicted]
-        mean_shape = [
-            np.linalg.norm((from_relative(p.case, mean_px) - truth_of(p.case)) * p.mm_per_px, axis=1).mean()
-            for p in predicted
-        ]
+        known = [case for case in train if np.isfinite(points_of(case)).all()]
+        uv = np.mean([define_landmark(dataset, case, structure, points_of(case)) for case in known], axis=0)
+        looked_up = [p.error_mm(p.look_up(structure.name, uv), points_of(p.case)).mean() for p in predicted]
         result[study] = {
-            "looked_up_mm": float(np.nanmean(looked_up)),
-            "mean_position_mm": float(np.mean(mean_shape)),
+            "looked_up_mm": mean_or_none(looked_up),
+            "mean_position_mm": mean_or_none(mean_shape_errors(predicted, mean_position(known, points_of), points_of)),
             "uv": uv.round(4).tolist(),
         }
     return result
+
+
+def in_mm(value: float | None) -> str:
+    """A length for a table."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -194,14 +230,14 @@ def to_markdown(report: dict[str, Any]) -> str:
         names = list(next(iter(report["held_out"].values()))["structures"])
         lines += ["| TRE mm | average [95 % ci] | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         for row, values in report["held_out"].items():
-            low, high = values["average"]["ci95"]
-            cells = [f"{values['average']['mean']:.2f} [{low:.2f}, {high:.2f}]"]
-            cells += [f"{values['structures'][name]:.2f}" for name in names]
+            low, high = values["average"]["ci95"] or (None, None)
+            cells = [f"{in_mm(values['average']['mean'])} [{in_mm(low)}, {in_mm(high)}]"]
+            cells += [in_mm(values["structures"][name]) for name in names]
             lines.append(f"| {row} | " + " | ".join(cells) + " |")
     if "paper_studies" in report:
         lines += ["", "| read out of the left lung's map | looked up, mm | mean position, mm |", "|---|---|---|"]
         lines += [
-            f"| {study} | {values['looked_up_mm']:.2f} | {values['mean_position_mm']:.2f} |"
+            f"| {study} | {in_mm(values['looked_up_mm'])} | {in_mm(values['mean_position_mm'])} |"
             for study, values in report["paper_studies"].items()
         ]
     return "\n".join(lines) + "\n"
@@ -234,7 +270,7 @@ def run(arguments: argparse.Namespace) -> int:
         report["held_out"] = held_out_study(predictor, dataset, predicted)
     points = {name for study in PAPER_STUDIES.values() for names in study for name in names}
     if points <= set(dataset.landmark_names) and PAPER_STRUCTURE in predictor.template.structure_names:
-        report["paper_studies"] = paper_studies(predictor, dataset, predicted)
+        report["paper_studies"] = paper_studies(dataset, predicted, predictor.template.structure(PAPER_STRUCTURE))
     if len(report) == 4:
         raise InputError(
             "expected a model trained without some landmarks of the data, or the jsrt landmarks; this is neither. "

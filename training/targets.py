@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template, build_template
 from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map
@@ -50,6 +51,11 @@ def make_template(cases: GridCases, recipe: TargetRecipe) -> Template:
         rows = landmark_rows(cases, structure, recipe)[1]
         shapes = (cases.points[:, rows] + 0.5) * cases.mm_per_pixel[:, None, None]
         contours[structure] = shapes[np.isfinite(shapes).all(axis=(1, 2))]
+        if not len(contours[structure]):
+            raise InputError(
+                f"expected at least one training case with all landmarks of {structure!r}, got none. "
+                "Annotate one, or leave the structure out with target.structures in the recipe."
+            )
         names[structure] = [cases.landmark_names[i] for i in rows]
     height, width = cases.images.shape[1:]
     size = float(np.median(cases.mm_per_pixel))

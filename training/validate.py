@@ -20,7 +20,7 @@ def validate(
 ) -> dict[str, float]:
     """Means over structures of Dice (%), landmark error (mm) and the share of missed landmarks.
 
-    The final figures come from ``evaluate``; these choose between recipes.
+    What nobody annotated does not count. The final figures come from ``evaluate``; these choose between recipes.
     """
     network.eval()
     names = template.structure_names
@@ -34,7 +34,8 @@ def validate(
         masks, field = decode_output(output, names)
         located = locate_landmarks(field, template, recipe.grid)
         error = np.linalg.norm(located.points - cases.points[i, rows], axis=1) * cases.mm_per_pixel[i]
-        dice.append([dice_percent(mask, true) for mask, true in zip(masks, truth.masks[i], strict=True)])
-        errors.append([np.nanmean(error[owner == s]) for s in range(len(names))])
-        missed.append(1 - located.found.mean())
+        known = np.isfinite(error)
+        dice += [dice_percent(masks[s], truth.masks[i, s]) for s in range(len(names)) if truth.annotated[i, s]]
+        errors += [error[known & (owner == s)].mean() for s in range(len(names)) if (known & (owner == s)).any()]
+        missed.append(1 - located.found[known].mean())
     return {"dsc": float(np.mean(dice)), "tre_mm": float(np.mean(errors)), "missed_share": float(np.mean(missed))}

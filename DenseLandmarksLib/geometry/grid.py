@@ -71,11 +71,10 @@ def _block_means(pixels: NDArray[np.generic], tall: int, wide: int) -> NDArray[n
         pixels = np.pad(pixels, ragged, mode="edge")
     rows = pixels[::tall].astype(np.float32)
     for i in range(1, tall):
-        rows += pixels[i::tall]
-    blocks = rows[:, ::wide].copy()
-    for i in range(1, wide):
-        blocks += rows[:, i::wide]
-    return blocks / np.float32(tall * wide)
+        np.add(rows, pixels[i::tall], out=rows)
+    blocks = sum((rows[:, i::wide] for i in range(1, wide)), start=rows[:, ::wide])
+    blocks /= tall * wide
+    return blocks
 
 
 def fit_grid(image: MedicalImage, size: tuple[int, int]) -> Grid:

@@ -49,11 +49,11 @@ def reduce_masks(masks: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:
     """Masks (S, H, W) on a ``stride`` times coarser grid whose pixel centres align: half or more of each block."""
     if stride == 1:
         return masks
-    # Strided slices added up: numpy sums over the short axes of blocks twenty times more slowly.
-    count = masks.astype(np.uint16)
-    count = sum(count[:, i::stride] for i in range(stride))
-    count = sum(count[:, :, i::stride] for i in range(stride))
-    return np.asarray(2 * count >= stride**2)
+    # Strided slices added up: over the short axes of blocks numpy sums ten times more slowly.
+    whole = masks.astype(np.uint16)
+    rows = np.stack([whole[:, i::stride] for i in range(stride)]).sum(axis=0, dtype=np.uint16)
+    blocks = np.stack([rows[:, :, i::stride] for i in range(stride)]).sum(axis=0, dtype=np.uint16)
+    return np.asarray(2 * blocks >= stride**2)
 
 
 def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, int]) -> Located:

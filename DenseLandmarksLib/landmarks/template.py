@@ -28,7 +28,8 @@ class StructureTemplate:
     points_mm : (P, 2) float64, mean contour in order, x right and y down, placed at the mean pose.
     uv : (P, 2) float64, the contour's template coordinates.
     triangles : (T, 3) int, indices into ``points_mm`` (a polar chart adds the centre as point P).
-    landmark_names, landmark_uv : the named landmarks, which need not lie on the contour: L strings, (L, 2).
+    landmark_names, landmark_uv : L names and (L, 2); first the P points of the contour, then landmarks that were added
+        later and may lie anywhere.
     chart : ``"cartesian"`` (uv is the position in the mean shape's own bounding box, scaled to [-1, 1], DenseSeg
         section 2) or ``"polar"`` (the contour on the border of the unit square, the centre at 0).
     """
@@ -40,6 +41,11 @@ class StructureTemplate:
     landmark_names: tuple[str, ...]
     landmark_uv: FloatArray
     chart: Chart
+
+    @property
+    def contour_names(self) -> tuple[str, ...]:
+        """Names of the P points of the contour."""
+        return self.landmark_names[: len(self.points_mm)]
 
     def with_centre(self, points: FloatArray) -> FloatArray:
         """Vertices that ``triangles`` speak of: the contour (P, 2), with its centroid appended in a polar chart."""

@@ -113,9 +113,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         raise broken(folder, f"{METADATA} is not JSON") from error
     if not isinstance(metadata, dict):
         raise broken(folder, f"{METADATA} is not a JSON object")
-    missing = [
-        key for key in ("name", "version", "structures", "landmark_names", "checksums") if key not in metadata
-    ]
+    missing = [key for key in ("name", "version", "structures", "landmark_names", "checksums") if key not in metadata]
     if missing:
         raise broken(folder, f"{METADATA} lacks {', '.join(missing)}")
     return metadata

@@ -52,7 +52,7 @@ def test_known_pixels_lie_where_they_must() -> None:
     np.testing.assert_allclose(grid.scale_xy, [0.32, 0.32])
 
 
-@pytest.mark.parametrize("size", [(480, 640), (130, 100), (33, 50), (1600, 1200)])
+@pytest.mark.parametrize("size", [(480, 640), (130, 100), (33, 50), (1600, 1200), (1003, 757)])
 def test_what_is_seen_at_a_pixel_is_seen_at_its_grid_position(size: tuple[int, int]) -> None:
     """An image and its landmarks half a pixel apart would teach the network that half pixel."""
     height, width = size

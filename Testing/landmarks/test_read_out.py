@@ -77,7 +77,9 @@ def test_the_covariance_is_the_scale_through_the_jacobian() -> None:
 
 def test_without_a_scale_the_misfit_is_the_covariance() -> None:
     index = affine_index()
-    rough = UvIndex(index.positions + np.random.default_rng(1).normal(0, 0.5, index.positions.shape), index.uv, None, index.tree)
+    rough = UvIndex(
+        index.positions + np.random.default_rng(1).normal(0, 0.5, index.positions.shape), index.uv, None, index.tree
+    )
     assert affine_index().read([[0, 0]]).covariance.max() < 1e-9
     covariance = rough.read(queries(400)).covariance
     # Twelve pixels less three unknowns: the misfit underestimates the variance of 0.25 by a quarter.
@@ -167,9 +169,7 @@ def field_of(
             contour = (contours[structure.name] - (stride - 1) / 2) / stride
             masks[s] = polygon_mask(contour, size)
             uv[s] = draw_uv_map(structure, contour, size)
-    return UvField(
-        template.structure_names, uv, None if scale is None else np.full_like(uv, scale), masks, stride
-    )
+    return UvField(template.structure_names, uv, None if scale is None else np.full_like(uv, scale), masks, stride)
 
 
 def mean_pose_px(template: Template) -> dict[str, NDArray[np.float64]]:
@@ -194,9 +194,7 @@ def test_every_landmark_of_a_posed_chest_is_found(chest_template: Template, stri
 
 def test_a_coarse_field_states_its_spread_in_grid_pixels(chest_template: Template) -> None:
     contours = {name: turned(points) for name, points in mean_pose_px(chest_template).items()}
-    fine, coarse = (
-        field_of(chest_template, contours, stride, 0.03).read("heart", [[0.0, 0.1]]) for stride in (1, 2)
-    )
+    fine, coarse = (field_of(chest_template, contours, stride, 0.03).read("heart", [[0.0, 0.1]]) for stride in (1, 2))
     assert fine is not None
     assert coarse is not None
     np.testing.assert_allclose(coarse.covariance, fine.covariance, rtol=1e-3)

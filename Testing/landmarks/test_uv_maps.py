@@ -184,9 +184,13 @@ def test_a_landmark_held_out_of_the_map_is_found_in_another_pose(chest_template:
 
 
 FOLDS = {
-    "a figure of eight": lambda contour: contour * np.where(np.arange(len(contour)) < len(contour) // 2, 1, -1)[:, None],
+    "a figure of eight": lambda contour: (
+        contour * np.where(np.arange(len(contour)) < len(contour) // 2, 1, -1)[:, None]
+    ),
     "turned over": lambda contour: contour[::-1],
-    "every second point moved across": lambda contour: contour * np.where(np.arange(len(contour)) % 2, 1, -0.5)[:, None],
+    "every second point moved across": lambda contour: (
+        contour * np.where(np.arange(len(contour)) % 2, 1, -0.5)[:, None]
+    ),
     "squashed to a line": lambda contour: contour * [1, 0],
     "squashed to a point": lambda contour: contour * 0,
 }
@@ -196,7 +200,8 @@ FOLDS = {
 @pytest.mark.parametrize("chart", ["cartesian", "polar"])
 def test_a_folded_contour_never_stops_training(chest_template: Template, fold: str, chart: Chart) -> None:
     heart = in_chart(chest_template, "heart", chart)
-    contour = FOLDS[fold](0.4 * (heart.points_mm - heart.points_mm.mean(axis=0))) + [80.25, 64.25]
+    centred = heart.points_mm - heart.points_mm.mean(axis=0)
+    contour = FOLDS[fold](0.4 * centred) + np.array([80.25, 64.25])
     mask = polygon_mask(contour, SIZE)
     uv = draw_uv_map(heart, contour, SIZE)
     assert uv.shape == (2, *SIZE)

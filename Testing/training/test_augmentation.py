@@ -1,0 +1,194 @@
+"""Image, masks, uv and points move as one: a landmark that lags behind its pixels teaches the network its lag."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.augmentation import SpatialTransform, change_intensities, normalised, sample_transform
+from training.recipe import AugmentationRecipe
+
+SIZE = (192, 256)  # height, width
+NOTHING = AugmentationRecipe(
+    rotation_deg=0, scale=(1.0, 1.0), anisotropy=0, shift=0, elastic=0, contrast=0, brightness=0
+)
+RECIPES = {
+    "default": AugmentationRecipe(),
+    "strong": AugmentationRecipe(rotation_deg=40, scale=(0.7, 1.3), anisotropy=0.15, shift=0.15),
+    "elastic": AugmentationRecipe(elastic=0.012),
+    "elastic only": AugmentationRecipe(rotation_deg=0, scale=(1.0, 1.0), anisotropy=0, shift=0, elastic=0.01),
+}
+BATCH = 5
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def points_inside() -> Tensor:
+    """Positions (BATCH, N, 2) all over the image."""
+    x, y = torch.meshgrid(torch.linspace(46, 208, 6), torch.linspace(36, 150, 5), indexing="xy")
+    grid = torch.stack([x.flatten(), y.flatten()], dim=1).expand(BATCH, -1, -1)
+    return grid + torch.rand(grid.shape, generator=generator(7)) * 4
+
+
+def pixel_centres(stride: int = 1) -> Tensor:
+    """Positions x, y (h, w, 2) of the pixels of a grid ``stride`` times coarser."""
+    x = torch.arange(SIZE[1] // stride, dtype=torch.float32) * stride + (stride - 1) / 2
+    y = torch.arange(SIZE[0] // stride, dtype=torch.float32) * stride + (stride - 1) / 2
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def affine_uv(points: Tensor) -> Tensor:
+    """An affine uv field at positions (..., 2)."""
+    return points @ torch.tensor([[0.02, 0.005], [-0.004, 0.025]]) + torch.tensor([-1.3, -1.7])
+
+
+def well_inside(points: Tensor, margin: float = 12) -> Tensor:
+    upper = torch.tensor([SIZE[1] - 1 - margin, SIZE[0] - 1 - margin])
+    return ((points > margin) & (points < upper)).all(-1)
+
+
+def seen_centroid(transform: SpatialTransform, points: Tensor, variance: float) -> Tensor:
+    """Centres of mass (BATCH, N, 2) in the transformed image of Gaussian blobs drawn at points of the original."""
+    offset = pixel_centres() - points[:, :, None, None]
+    seen = transform.resample(torch.exp(-(offset**2).sum(-1) / (2 * variance)))
+    weight = seen / seen.sum((2, 3), keepdim=True)
+    return (weight[..., None] * pixel_centres()).sum((2, 3))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_blob_drawn_at_a_landmark_moves_with_the_landmark(name: str) -> None:
+    transform = sample_transform(BATCH, SIZE, RECIPES[name], generator())
+    points = points_inside()
+    centroid = seen_centroid(transform, points, 8.0)
+    if "elastic" in name:  # a bent blob has its centre of mass beside its peak, in proportion to its variance
+        centroid = 2 * seen_centroid(transform, points, 4.0) - centroid
+    moved = transform.move_points(points)
+    counts = well_inside(moved)
+    assert counts.sum() > 100
+    assert (moved - points).norm(dim=-1)[counts].mean() > 1  # something did happen
+    assert (centroid - moved).norm(dim=-1)[counts].max() < 0.05
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_points_go_there_and_back(name: str) -> None:
+    transform = sample_transform(BATCH, SIZE, RECIPES[name], generator(1))
+    moved = transform.move_points(points_inside())
+    counts = well_inside(moved, 2)
+    assert counts.sum() > 100
+    torch.testing.assert_close(transform.source(moved)[counts], points_inside()[counts], atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_landmark_keeps_its_template_coordinate(name: str, stride: int) -> None:
+    transform = sample_transform(BATCH, SIZE, RECIPES[name], generator(2))
+    uv = affine_uv(pixel_centres()).permute(2, 0, 1).expand(BATCH, -1, -1, -1)
+    seen = transform.resample(uv, stride, "border")
+    assert seen.shape == (BATCH, 2, SIZE[0] // stride, SIZE[1] // stride)
+    points = points_inside()
+    moved = transform.move_points(points)
+    at = (moved - (stride - 1) / 2) / stride
+    grid = normalised(at, (SIZE[0] // stride, SIZE[1] // stride))[:, :, None]
+    sampled = torch.nn.functional.grid_sample(seen, grid, align_corners=True)[..., 0].transpose(1, 2)
+    counts = well_inside(moved)
+    error_uv = (sampled - affine_uv(points)).abs()[counts]
+    assert error_uv.max() < 0.05 * 0.025  # 0.05 pixel, the field changes by at most 0.025 per pixel
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_coarse_pixels_lie_in_the_middle_of_the_fine_ones(stride: int) -> None:
+    transform = sample_transform(BATCH, SIZE, NOTHING, generator())
+    uv = affine_uv(pixel_centres()).permute(2, 0, 1).expand(BATCH, -1, -1, -1)
+    expected = affine_uv(pixel_centres(stride)).permute(2, 0, 1)
+    torch.testing.assert_close(transform.resample(uv, stride)[0], expected, atol=1e-5, rtol=0)
+
+
+def test_a_recipe_without_deviations_changes_nothing() -> None:
+    transform = sample_transform(BATCH, SIZE, NOTHING, generator())
+    images = torch.randn(BATCH, 1, *SIZE, generator=generator())
+    torch.testing.assert_close(transform.resample(images), images, atol=1e-3, rtol=0)
+    torch.testing.assert_close(transform.move_points(points_inside()), points_inside(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(change_intensities(images, NOTHING, generator()), images)
+
+
+def test_each_deviation_does_what_its_name_says() -> None:
+    from dataclasses import replace
+
+    centre = torch.tensor([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
+    point = (centre + torch.tensor([30.0, 0.0])).expand(50, 1, 2)
+
+    def moved(**deviation: object) -> Tensor:
+        transform = sample_transform(50, SIZE, replace(NOTHING, **deviation), generator())
+        return (transform.move_points(point) - centre)[:, 0]
+
+    torch.testing.assert_close(moved(scale=(1.2, 1.2)), torch.tensor([[36.0, 0.0]]).expand(50, 2), atol=1e-3, rtol=0)
+    turned = moved(rotation_deg=30.0)
+    torch.testing.assert_close(turned.norm(dim=1), torch.full((50,), 30.0), atol=1e-3, rtol=0)
+    degrees = torch.rad2deg(torch.atan2(turned[:, 1], turned[:, 0]))
+    assert degrees.min() < -15
+    assert degrees.max() > 15
+    assert degrees.abs().max() <= 30
+    shifted = (moved(shift=0.1) - torch.tensor([30.0, 0.0])) / torch.tensor([SIZE[1], SIZE[0]])
+    assert 0.08 < shifted.abs().max() <= 0.1 + 1e-4
+    stretched = moved(anisotropy=0.1)[:, 0] / 30
+    assert stretched.min() < 0.95
+    assert stretched.max() > 1.05
+    assert moved(elastic=0.01).std() > 0
+
+
+def test_a_landmark_that_is_not_annotated_stays_so_and_harms_no_other() -> None:
+    transform = sample_transform(BATCH, SIZE, RECIPES["elastic"], generator())
+    whole = transform.move_points(points_inside())
+    points = points_inside().clone()
+    points[:, 3] = torch.nan
+    moved = transform.move_points(points)
+    assert moved[:, 3].isnan().all()
+    keep = torch.arange(points.shape[1]) != 3
+    torch.testing.assert_close(moved[:, keep], whole[:, keep])
+
+
+def test_what_lies_beside_the_image_is_filled_as_asked() -> None:
+    transform = SpatialTransform(torch.eye(2)[None], torch.tensor([[-20.0, 0.0]]), None, SIZE)
+    images = torch.full((1, 1, *SIZE), 3.0)
+    assert not transform.resample(images)[..., :19].any()
+    assert (transform.resample(images, padding="border") == 3).all()
+    assert (transform.resample(images)[..., 20:] == 3).all()
+
+
+LIVELY = AugmentationRecipe(elastic=0.01, gamma=0.4, blur=0.5, noise=0.2)
+
+
+def test_the_same_generator_draws_the_same_and_another_does_not() -> None:
+    images = torch.randn(BATCH, 1, *SIZE, generator=generator(3))
+
+    def draw(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        source = generator(seed)
+        transform = sample_transform(BATCH, SIZE, LIVELY, source)
+        changed = change_intensities(transform.resample(images), LIVELY, source)
+        return transform.move_points(points_inside()), transform.resample(images), changed
+
+    torch.manual_seed(0)
+    first = draw(5)
+    torch.manual_seed(1)  # the global state has no say
+    for one, same, other in zip(first, draw(5), draw(6), strict=True):
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("part", ["contrast", "brightness", "gamma", "blur", "noise"])
+def test_exposure_changes_grey_values_per_image_and_nothing_else(part: str) -> None:
+    from dataclasses import replace
+
+    images = torch.randn(1, 1, *SIZE, generator=generator(4)).expand(BATCH, -1, -1, -1)
+    changed = change_intensities(images, replace(NOTHING, **{part: 0.4}), generator())
+    assert changed.shape == images.shape
+    assert changed.isfinite().all()
+    differences = (changed - images).flatten(1).std(dim=1) + (changed - images).flatten(1).mean(dim=1).abs()
+    assert (differences > 1e-3).all()
+    assert differences.std() > 1e-3  # each image by its own amount
+    if part in ("contrast", "brightness", "gamma"):  # order of grey values is anatomy and stays
+        order = images[0].flatten().argsort()
+        assert (changed.flatten(1)[:, order].diff(dim=1) >= -1e-5).all()
