@@ -199,6 +199,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, help="only this fold of the split, as 'fit --fold' holds it out")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card and metadata")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw best, median and worst case and the errors")
+    parser.add_argument(
+        "--read-out", choices=("border", "affine", "softmin"), help="instead of the model's own way from uv to points"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
@@ -216,6 +219,7 @@ def run(args: argparse.Namespace) -> int:
         dataset = dataset.fold(args.fold)[1]
     # Everything that can be wrong with the request is looked at before minutes are spent on predictions.
     predictor = open_predictor(args.model, args.device)
+    predictor.read_out = args.read_out or predictor.read_out
     other_report, other_predictor = None, None
     if args.compare is not None and args.compare.endswith(".json"):
         other_report = read_report(Path(args.compare))

@@ -87,6 +87,7 @@ def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.
             "uncertainty": recipe.network.uncertainty,
         },
         "grid_size": grid,
+        "read_out": recipe.target.read_out,
     }
     weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     save_bundle(folder, metadata, inference, template, weights, model_card(metadata), LICENSE_TEXT)

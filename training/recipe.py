@@ -25,7 +25,8 @@ class TargetRecipe:
     """The grid, the template and the uv maps.
 
     ``hold_out_every`` n > 0 leaves every n-th landmark of each structure out of template, uv maps and losses, so that
-    it is new to the model. ``structures`` empty means all of the data set.
+    it is new to the model. ``structures`` empty means all of the data set. ``read_out`` is the model's way from uv to
+    landmarks, see :class:`~DenseLandmarksLib.landmarks.uv_field.UvField`.
     """
 
     grid: tuple[int, int] = (256, 256)
@@ -34,6 +35,7 @@ class TargetRecipe:
     per_image_triangulation: bool = False
     hold_out_every: int = 0
     structures: tuple[str, ...] = ()
+    read_out: Literal["border", "affine", "softmin"] = "border"
 
 
 @dataclass(frozen=True)

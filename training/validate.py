@@ -31,7 +31,7 @@ def validate(
     for i in range(len(cases)):
         with torch.inference_mode():
             output = network(torch.from_numpy(cases.images[i : i + 1]).float()[:, None].to(device))
-        masks, field = decode_output(output, names)
+        masks, field = decode_output(output, names, read_out=recipe.read_out)
         located = locate_landmarks(field, template, recipe.grid)
         error = np.linalg.norm(located.points - cases.points[i, rows], axis=1) * cases.mm_per_pixel[i]
         known = np.isfinite(error)

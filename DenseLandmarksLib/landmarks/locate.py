@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
+from DenseLandmarksLib.landmarks.border import REACH, draw_to_border
 from DenseLandmarksLib.landmarks.template import Template, umeyama
 from DenseLandmarksLib.landmarks.uv_field import UvField
 
@@ -73,6 +74,9 @@ def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, i
         if read is not None:
             rows = slice(start[s], start[s + 1])
             points[rows], covariance[rows], found[rows] = read.points, read.covariance, True
+            if field.borders:
+                contour = slice(start[s], start[s] + len(structure.points_mm))
+                points[contour] = draw_to_border(points[contour], field.borders[s], REACH * grid_size[0])
     if not found.all():
         mean_pose = [structure.position_at(structure.landmark_uv) for structure in template.structures]
         guess = np.concatenate(mean_pose) / mm_per_pixel - 0.5

@@ -10,8 +10,9 @@ from scipy.spatial import cKDTree
 
 FloatArray = NDArray[np.float64]
 
-# Pixels that take part in the local affine inverse: twice what an affine map needs for each of two coordinates.
-NEIGHBOURS = 12
+# Pixels that take part in the local affine inverse. On a fold of the jsrt training cases 12, 20 and 30 leave 5.19, 5.14
+# and 5.10 mm, on perfect maps 0.11, 0.15 and 0.20 mm: more pixels average the network's noise, fewer follow the map.
+NEIGHBOURS = 24
 # The inverse may leave its pixels by this many of them; beyond, the fit is not believed and the nearest pixel is taken.
 REACH_PX = 2.0
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DenseLandmarksLib.landmarks.read_out import ReadOut, UvIndex
+from DenseLandmarksLib.landmarks.read_out import ReadOut, UvIndex, read_softmin
+
+ReadOutMethod = Literal["border", "affine", "softmin"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class UvField:
     uv_scale : (S, 2, h, w) float32, Laplace scale of each coordinate, or ``None`` when the model gives none.
     masks : (S, h, w) bool, where the structure's uv is meant to be read.
     stride : grid pixels of :class:`~DenseLandmarksLib.geometry.grid.Grid` per field pixel (the pixel centres align).
+    read_out : ``"affine"``, the local affine inverse; ``"border"``, the same with landmarks of the contour drawn to
+        the border of their mask; ``"softmin"``, DenseSeg's, for comparison with the published figures.
+    borders : for ``"border"``, per structure a line (B, 2) in grid pixels, (0, 2) where there is none.
     """
 
     structures: tuple[str, ...]
@@ -28,6 +34,8 @@ class UvField:
     uv_scale: NDArray[np.float32] | None
     masks: NDArray[np.bool_]
     stride: int
+    read_out: ReadOutMethod = "affine"
+    borders: tuple[NDArray[np.float64], ...] = ()
     _indices: dict[int, UvIndex | None] = field(default_factory=dict, repr=False, compare=False)
 
     def to_grid(self, points_field: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -47,6 +55,11 @@ class UvField:
         if index is None:
             return None
         found = index.read(uv_query)
+        if self.read_out == "softmin":
+            found = replace(found, points=read_softmin(self.uv[s], self.masks[s], uv_query))
         return ReadOut(
-            self.to_grid(found.points), found.covariance * self.stride**2, found.residual * self.stride, found.gap
+            self.to_grid(found.points),
+            found.covariance * self.stride**2,
+            found.residual * self.stride,
+            found.gap * self.stride,
         )

@@ -16,7 +16,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 METADATA = "configs/metadata.json"
@@ -66,6 +67,14 @@ class Bundle:
         """Height and width of the model's grid."""
         height, width = self.inference["grid_size"]
         return int(height), int(width)
+
+    @property
+    def read_out(self) -> ReadOutMethod:
+        """How landmarks are read out of the uv map."""
+        method: ReadOutMethod = self.inference.get("read_out", "border")
+        if method not in get_args(ReadOutMethod):
+            raise broken(self.folder, f"it asks for the unknown read-out {method!r}")
+        return method
 
     @property
     def styles(self) -> tuple[StructureStyle, ...]:

@@ -73,7 +73,7 @@ def open_bundle(bundle: Bundle, device: str = "auto") -> DenseShapePredictor:
             f"its network has {network.structures} structures, its template {len(bundle.template.structures)}",
         )
     predictor = DenseShapePredictor(
-        network, bundle.template, bundle.grid_size, bundle.name, bundle.version, choose_device(device)
+        network, bundle.template, bundle.grid_size, bundle.name, bundle.version, choose_device(device), bundle.read_out
     )
     logger.info("model %s %s runs on %s", predictor.name, predictor.version, predictor.device)
     return predictor

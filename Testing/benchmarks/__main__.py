@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
+# Read when numpy is first imported. scipy's griddata solves a 2 x 2 system per triangle through BLAS, whose threads
+# fight over a busy machine's cores: that made it seem up to fifty times slower than it is (scipy issue 23854).
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import torch
 
 from Testing.benchmarks.predict import predict_rows
@@ -20,7 +24,7 @@ def main() -> None:
     torch.set_num_threads(parser.parse_args().threads)
     print(
         f"Medians of calls made in turns; ratios within a turn. {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
-        f"threads, load {os.getloadavg()[0]:.1f} before the start (above 0.5, the machine was busy).\n"
+        f"torch threads, 1 BLAS thread, load {os.getloadavg()[0]:.1f} before the start (above 0.5, the machine was busy).\n"
     )
     print(markdown_table([*read_out_rows(), *uv_map_rows(), *predict_rows()]))
 

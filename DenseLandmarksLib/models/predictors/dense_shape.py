@@ -16,6 +16,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.locate import locate_landmarks
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.predictors.decode import decode_output
@@ -28,7 +29,8 @@ class DenseShapePredictor:
     """Predicts radiographs with a dense-shape network.
 
     ``network`` maps z-normalised grids (B, 1, H, W) to :class:`DenseShapeOutput`; ``grid_size`` is (H, W); ``device``
-    changes from ``"cuda"`` to ``"cpu"`` for good when the card's memory does not suffice.
+    changes from ``"cuda"`` to ``"cpu"`` for good when the card's memory does not suffice; ``read_out`` as in
+    :class:`~DenseLandmarksLib.landmarks.uv_field.UvField`.
     """
 
     network: nn.Module
@@ -37,6 +39,7 @@ class DenseShapePredictor:
     name: str
     version: str
     device: str = "cpu"
+    read_out: ReadOutMethod = "border"
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -64,7 +67,7 @@ class DenseShapePredictor:
             )
         grid = fit_grid(image, self.grid_size)
         output = self.run_network(grid.resample(image.pixels_yx))
-        masks, field = decode_output(output, self.template.structure_names)
+        masks, field = decode_output(output, self.template.structure_names, read_out=self.read_out)
         located = locate_landmarks(field, self.template, self.grid_size)
         points_lps_mm = lps_mm_from_pixels(image.volume, grid.to_pixels(located.points))
         per_pixel = np.diag(1 / grid.scale_xy)
