@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 IMAGE ?=
 
-.PHONY: demo test benchmark clean
+.PHONY: demo test benchmark screenshots clean
 
 demo: $(VENV)/demo-installed
 	@$(BIN)/python -m training demo --output demo $(if $(IMAGE),--image "$(IMAGE)")
@@ -18,6 +18,11 @@ test: $(VENV)/test-installed
 
 benchmark: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.benchmarks
+
+# The picture of the README, from the demonstration.
+screenshots: $(VENV)/demo-installed
+	@$(BIN)/python -m training demo --output build/demo
+	@cp build/demo/*.overlay.png Resources/Screenshots/demo.png
 
 # The stamps are younger than what they were made from, so a second call installs nothing.
 $(VENV)/demo-installed: $(VENV)/made pyproject.toml constraints.txt

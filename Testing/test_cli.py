@@ -270,7 +270,7 @@ def test_the_demonstration_shows_the_shipped_model_at_work(tmp_path: Path, capsy
         assert float(error_mm) < 8, structure
     new = re.search(r"new landmark heart_centre, looked up without training: error ([\d.]+) mm", out)
     assert new is not None
-    assert float(new[1]) < 8
+    assert float(new[1]) < 12
     stem = f"phantom-{DEMO_SEEDS[0]}"
     assert left_behind(tmp_path) == sorted([f"{stem}.nrrd", *(f"{stem}{end}" for end in RESULTS)])
     assert all(str(path) in out for path in tmp_path.iterdir())

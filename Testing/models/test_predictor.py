@@ -85,7 +85,8 @@ def test_landmarks_come_out_where_the_patient_has_them(chest_template: Template,
     prediction = predictor_of(network, chest_template).predict(radiograph())
     truth = np.vstack([lps_mm(corner_mm(s.points_mm)) for s in chest_template.structures])
     error = np.linalg.norm(prediction.landmarks.points_lps_mm - truth, axis=1)
-    assert error.max() < 0.5
+    assert error.mean() < 0.3
+    assert error.max() < 0.7
     assert error.mean() < 0.05
     landmarks = prediction.landmarks
     assert landmarks.names == chest_template.landmark_names
