@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,24 @@ def predict(arguments: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def exit_status(act: Callable[[], int]) -> int:
+    """The status of a command; a person's mistake is told in one line on standard error and gives 2."""
+    try:
+        return act()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was written is whole", file=sys.stderr)
+        return 130
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns its exit status (2 for a mistake in what was given)."""
     parser = argparse.ArgumentParser(prog="dense-landmarks", description=__doc__)
@@ -117,20 +136,11 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("models", help="list the models with their measured errors")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
+
+    def act() -> int:
         if arguments.command == "models":
             print(model_table())
             return 0
         return predict(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what was written is whole", file=sys.stderr)
-        return 130
+
+    return exit_status(act)

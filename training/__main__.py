@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 
-from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.cli import exit_status
 
 COMMANDS = {
     "demo": "show the shipped model at work on a phantom or on your own image",
@@ -32,20 +32,7 @@ def main(argv: list[str] | None = None) -> int:
             command.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return int(arguments.run(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return exit_status(lambda: int(arguments.run(arguments)))
 
 
 if __name__ == "__main__":
