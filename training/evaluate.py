@@ -219,7 +219,8 @@ def run(args: argparse.Namespace) -> int:
         dataset = dataset.fold(args.fold)[1]
     # Everything that can be wrong with the request is looked at before minutes are spent on predictions.
     predictor = open_predictor(args.model, args.device)
-    predictor.read_out = args.read_out or predictor.read_out
+    if args.read_out is not None:
+        predictor.read_out = args.read_out
     other_report, other_predictor = None, None
     if args.compare is not None and args.compare.endswith(".json"):
         other_report = read_report(Path(args.compare))

@@ -47,7 +47,7 @@ def test_an_affine_map_is_inverted_exactly() -> None:
     uv = queries()
     read = affine_index().read(uv)
     np.testing.assert_allclose(read.points, uv @ JACOBIAN.T + ORIGIN, atol=1e-5)
-    assert read.residual.max() < 1e-5
+    assert read.residual.max() < 1e-4
     assert read.gap.max() < 1.0
 
 
@@ -82,8 +82,8 @@ def test_without_a_scale_the_misfit_is_the_covariance() -> None:
     )
     assert affine_index().read([[0, 0]]).covariance.max() < 1e-9
     covariance = rough.read(queries(400)).covariance
-    # Twelve pixels less three unknowns: the misfit underestimates the variance of 0.25 by a quarter.
-    assert covariance[:, 0, 0].mean() == pytest.approx(0.25 * 9 / 12, rel=0.1)
+    # Pixels less three unknowns: the misfit underestimates the variance of 0.25 by that share.
+    assert covariance[:, 0, 0].mean() == pytest.approx(0.25 * (NEIGHBOURS - 3) / NEIGHBOURS, rel=0.1)
     np.testing.assert_allclose(covariance, covariance[:, :1, :1] * np.eye(2), atol=1e-12)
 
 
