@@ -39,6 +39,7 @@ from training.metrics import (
     landmark_errors_mm,
     landmark_surface_distances_mm,
     surface_distances_mm,
+    within_ellipse,
 )
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,10 @@ def measure_case(
                 values["tre_normal_mm"] = float(of_landmarks.normal_mm.mean())
                 values["tre_tangential_mm"] = float(of_landmarks.tangential_mm.mean())
             values["missed_share"] = float(1 - present[measured].mean())
+            covariance_mm2 = prediction.landmarks.covariance_mm2[rows[measured]]
+            if covariance_mm2.any():  # a model that claims no uncertainty has none to measure
+                inside = within_ellipse(points_lps_mm[measured], truth_lps_mm[measured], covariance_mm2)
+                values["in_ellipse_90_share"] = float(inside.mean())
         if absence_is_real and len(unmarked):
             values["false_alarm_share"] = float(present[unmarked].mean())
         if structure in contours and len(marked) == len(of_structure):

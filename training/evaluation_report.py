@@ -44,10 +44,11 @@ METRICS = (
     "tre_normal_mm",
     "tre_tangential_mm",
     "missed_share",
+    "in_ellipse_90_share",
     "false_alarm_share",
 )
 # How a structure weighs in its group: by one, or by the number of landmarks that were measured.
-ANNOTATED_WEIGHT = frozenset({"tre_mm", "tre_normal_mm", "tre_tangential_mm", "missed_share"})
+ANNOTATED_WEIGHT = frozenset({"tre_mm", "tre_normal_mm", "tre_tangential_mm", "missed_share", "in_ellipse_90_share"})
 UNANNOTATED_WEIGHT = frozenset({"false_alarm_share"})
 
 Values = dict[str, float | None]
@@ -262,6 +263,7 @@ _COLUMNS = (
     ("tre_normal_mm", "TRE normal {unit}", 1, 2),
     ("tre_tangential_mm", "TRE tangential {unit}", 1, 2),
     ("missed_share", "missed %", 100, 2),
+    ("in_ellipse_90_share", "in 90 % ellipse %", 100, 1),
     ("false_alarm_share", "false alarms %", 100, 2),
 )
 

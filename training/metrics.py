@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, map_coordinates
+from scipy.stats import chi2
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -102,6 +103,20 @@ def landmark_errors_mm(points_mm: ArrayLike, truth_mm: ArrayLike, tangents: Arra
     tangents = np.asarray(tangents, np.float64)
     along = (error * tangents).sum(axis=1)
     return LandmarkErrors(tre, np.linalg.norm(error - along[:, None] * tangents, axis=1), np.abs(along))
+
+
+def within_ellipse(
+    points_mm: ArrayLike, truth_mm: ArrayLike, covariance_mm2: ArrayLike, level: float = 0.9
+) -> BoolArray:
+    """Whether true positions (N, D) lie in the ellipse that holds ``level`` of a Gaussian about points (N, D).
+
+    ``covariance_mm2`` (N, D, D) may be flat, as it is across a radiograph: only the directions that it spans count.
+    For a model whose uncertainty is right, the share of true values is ``level``.
+    """
+    error = np.asarray(points_mm, np.float64) - np.asarray(truth_mm, np.float64)
+    covariance = np.asarray(covariance_mm2, np.float64)
+    squared = np.einsum("na,nab,nb->n", error, np.linalg.pinv(covariance, hermitian=True), error)
+    return np.asarray(squared <= chi2.ppf(level, np.linalg.matrix_rank(covariance, hermitian=True)))
 
 
 def is_simple_polygon(contour: ArrayLike) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import distance_transform_edt
 
 FloatArray = NDArray[np.float64]
 
@@ -75,53 +74,3 @@ def _closest_on_edges(
     weight = along[rows, best][:, None]
     value = (1 - weight) * values[edges[best, 0]] + weight * values[edges[best, 1]]
     return candidate[rows, best], value
-
-
-def interpolate_on_grid(
-    vertices: FloatArray,
-    triangles: NDArray[np.intp],
-    values: FloatArray,
-    size: tuple[int, int],
-    margin: float = np.inf,
-) -> NDArray[np.float32]:
-    """Piecewise affine interpolation (C, height, width) of vertex values (P, C) at every pixel centre.
-
-    Outside the triangulation, up to ``margin`` pixels away, the value of the nearest covered pixel is continued by
-    the affine map that fits all vertices; beyond it is NaN. Where an image folds triangles over each other, the one
-    in which the pixel lies deepest counts.
-    """
-    height, width = size
-    corners = vertices[triangles]
-    low = np.clip(np.ceil(corners.min(axis=1)), 0, [width, height]).astype(np.intp)
-    high = np.clip(np.floor(corners.max(axis=1)) + 1, 0, [width, height]).astype(np.intp)
-    extent = np.maximum(high - low, 0)
-    # Every (triangle, pixel of its bounding box) pair in one flat list: no Python loop over triangles.
-    count = extent[:, 0] * extent[:, 1]
-    owner = np.repeat(np.arange(len(triangles)), count)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    x = low[owner, 0] + within % extent[owner, 0]
-    y = low[owner, 1] + within // extent[owner, 0]
-    matrix, origin = _affine_per_triangle(vertices, triangles)
-    dx, dy = x - origin[owner, 0], y - origin[owner, 1]
-    l1 = matrix[owner, 0, 0] * dx + matrix[owner, 0, 1] * dy
-    l2 = matrix[owner, 1, 0] * dx + matrix[owner, 1, 1] * dy
-    depth = np.minimum(np.minimum(l1, l2), 1 - l1 - l2)
-    inside = np.flatnonzero(depth >= -1e-9)
-    inside = inside[np.argsort(depth[inside], kind="stable")]  # the deepest is written last and stays
-    owner, x, y, l1, l2 = owner[inside], x[inside], y[inside], l1[inside], l2[inside]
-    corner_values = values[triangles[owner]]
-    found = (
-        (1 - l1 - l2)[:, None] * corner_values[:, 0]
-        + l1[:, None] * corner_values[:, 1]
-        + l2[:, None] * corner_values[:, 2]
-    )
-    field = np.full((height, width, values.shape[1]), np.nan)
-    field[y, x] = found
-    empty = np.isnan(field[..., 0])
-    if margin > 0 and not empty.all():
-        distance, nearest = distance_transform_edt(empty, return_indices=True)
-        rows, columns = np.nonzero(empty & (distance <= margin))
-        from_y, from_x = nearest[:, rows, columns]
-        offset = np.column_stack([columns - from_x, rows - from_y])
-        field[rows, columns] = field[from_y, from_x] + offset @ fit_affine(vertices, values)[:2]
-    return np.ascontiguousarray(field.transpose(2, 0, 1), np.float32)

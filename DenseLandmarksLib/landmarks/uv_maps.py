@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from DenseLandmarksLib.landmarks.barycentric import interpolate_on_grid
-from DenseLandmarksLib.landmarks.template import StructureTemplate
+from DenseLandmarksLib.landmarks.mesh_raster import Mesh, interpolate_on_grid
+from DenseLandmarksLib.landmarks.template import StructureTemplate, Template
 
 
 def draw_uv_map(
@@ -27,7 +27,26 @@ def draw_uv_map(
     ``per_image_triangulation`` triangulates the image's own points, as the paper does; interior correspondences then
     drift from image to image, since the triangles differ. The default keeps the template's triangles.
     """
+    return interpolate_on_grid([_mesh(structure, contour, per_image_triangulation)], size, margin)[0]
+
+
+def draw_uv_maps(
+    template: Template,
+    contours: Mapping[str, NDArray[np.float64]],
+    size: tuple[int, int],
+    margin: float = np.inf,
+    per_image_triangulation: bool = False,
+) -> NDArray[np.float32]:
+    """:func:`draw_uv_map` of all S structures of a template at once, faster: (S, 2, height, width).
+
+    ``contours`` holds (P, 2) per name of a structure; raises ``KeyError`` with the name of one that it lacks.
+    """
+    meshes = [_mesh(s, contours[s.name], per_image_triangulation) for s in template.structures]
+    return interpolate_on_grid(meshes, size, margin)
+
+
+def _mesh(structure: StructureTemplate, contour: NDArray[np.float64], per_image_triangulation: bool) -> Mesh:
+    """The contour's vertices in the image, each with its template coordinate."""
     vertices = structure.with_centre(np.asarray(contour, np.float64))
-    if per_image_triangulation:
-        structure = replace(structure, triangles=Delaunay(vertices).simplices.astype(np.intp))
-    return interpolate_on_grid(vertices, structure.triangles, structure.vertex_uv, size, margin)
+    triangles = Delaunay(vertices).simplices.astype(np.intp) if per_image_triangulation else structure.triangles
+    return Mesh(vertices, triangles, structure.vertex_uv)

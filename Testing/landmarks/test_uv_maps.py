@@ -10,9 +10,10 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import Delaunay
 
 from DenseLandmarksLib.landmarks.barycentric import interpolate_at
+from DenseLandmarksLib.landmarks.mesh_raster import Mesh, interpolate_on_grid
 from DenseLandmarksLib.landmarks.polygon import contains, polygon_mask
 from DenseLandmarksLib.landmarks.template import Chart, StructureTemplate, Template, build_template
-from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map
+from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map, draw_uv_maps
 
 SIZE = (128, 160)  # height, width
 STRUCTURES = ("right_lung", "left_lung", "heart", "right_clavicle", "left_clavicle")
@@ -208,7 +209,7 @@ def test_a_folded_contour_never_stops_training(chest_template: Template, fold: s
     assert np.isfinite(uv[:, mask]).all()
 
 
-def test_where_triangles_overlap_the_deepest_counts() -> None:
+def test_where_triangles_overlap_those_not_turned_over_count() -> None:
     square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
     names = {"square": [str(i) for i in range(4)]}
     template = build_template({"square": square[None]}, names, (20.0, 20.0)).structures[0]
@@ -221,6 +222,39 @@ def test_where_triangles_overlap_the_deepest_counts() -> None:
     # Middle of the triangle that was not folded: its own affine map is the square's.
     x, y = np.round(folded[large].mean(axis=0)).astype(int)
     np.testing.assert_allclose(uv[:, y, x], np.array([x, y]) / 5 - 1, atol=1e-5)
+
+
+def test_all_structures_at_once_are_the_maps_of_each(chest_template: Template) -> None:
+    contours = {structure.name: bent(structure.points_mm) for structure in chest_template.structures}
+    for margin in (0.0, 4.0, np.inf):
+        together = draw_uv_maps(chest_template, contours, SIZE, margin)
+        one_by_one = [draw_uv_map(s, contours[s.name], SIZE, margin) for s in chest_template.structures]
+        np.testing.assert_array_equal(together, one_by_one)
+    with pytest.raises(KeyError, match="heart"):
+        draw_uv_maps(chest_template, {name: c for name, c in contours.items() if name != "heart"}, SIZE)
+
+
+def test_a_bow_tie_whose_areas_cancel_is_drawn_on_both_sides() -> None:
+    points = np.array([[0.0, 0.0], [0.0, 8.0], [4.0, 4.0], [8.0, 0.0], [8.0, 8.0]])
+    found = interpolate_on_grid([Mesh(points, np.array([[0, 1, 2], [3, 4, 2]]), points)], (9, 9), margin=0)[0]
+    np.testing.assert_allclose(found[:, 4, [1, 4, 7]], [[1, 4, 7], [4, 4, 4]], atol=1e-6)
+    assert np.isnan(found[:, 1, 4]).all()
+
+
+@pytest.mark.parametrize("off_the_pixels", [0.0, 1e-10, -1e-10, 0.3])
+def test_no_pixel_is_lost_where_triangles_meet(off_the_pixels: float) -> None:
+    """Corners and sides that run exactly through pixel centres, and slivers a billionth of a pixel thick."""
+    rng = np.random.default_rng(3)
+    for flatten in ([1.0, 1.0], [1.0, 0.05], [0.05, 1.0]):
+        points = np.unique(np.round(rng.uniform(-5, 40, (30, 2)) * flatten) + 2, axis=0)
+        points = np.vstack([points, [[0, 0], [30, 0], [0, 30], [30, 30]]])
+        points += off_the_pixels * rng.choice([0.0, 1.0], points.shape)
+        triangulation = Delaunay(points)
+        centres = np.stack(np.meshgrid(np.arange(36), np.arange(34)), axis=-1).astype(np.float64)
+        covered = triangulation.find_simplex(centres, tol=1e-12) >= 0
+        mesh = Mesh(points, triangulation.simplices.astype(np.intp), points / 30)
+        found = interpolate_on_grid([mesh], (34, 36), margin=0)[0]
+        np.testing.assert_allclose(found[:, covered].T, centres[covered] / 30, atol=1e-6)
 
 
 def test_a_contour_beside_the_image_leaves_the_map_empty(chest_template: Template) -> None:

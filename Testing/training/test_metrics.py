@@ -13,6 +13,7 @@ from training.metrics import (
     landmark_errors_mm,
     landmark_surface_distances_mm,
     surface_distances_mm,
+    within_ellipse,
 )
 
 
@@ -119,3 +120,13 @@ def test_bootstrap_interval_has_the_width_of_the_standard_error() -> None:
 def test_bootstrap_never_averages_what_is_undefined(values: list[float]) -> None:
     with pytest.raises(ValueError, match="one defined value per case"):
         bootstrap_ci95(values)
+
+
+def test_ninety_percent_of_gaussian_errors_lie_in_their_ellipse_also_on_a_flat_image() -> None:
+    rng = np.random.default_rng(3)
+    plane = np.array([[4.0, 1.5, 0.0], [1.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    truth = rng.multivariate_normal(np.zeros(3), plane, 20_000)
+    inside = within_ellipse(np.zeros_like(truth), truth, np.broadcast_to(plane, (len(truth), 3, 3)))
+    assert inside.mean() == pytest.approx(0.9, abs=0.01)
+    too_sure = within_ellipse(np.zeros_like(truth), truth, np.broadcast_to(plane / 4, (len(truth), 3, 3)))
+    assert too_sure.mean() == pytest.approx(1 - 0.1**0.25, abs=0.02)
