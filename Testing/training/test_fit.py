@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -426,3 +428,30 @@ def test_a_missing_recipe_or_data_folder_is_told(tmp_path: Path, capsys: pytest.
         err = capsys.readouterr().err.strip()
         assert err.startswith("error: expected")
         assert "\n" not in err
+
+
+def test_a_machine_without_image_readers_trains_from_a_packed_file(cases: GridCases, tmp_path: Path) -> None:
+    """Machines with an accelerator often have torch and little else."""
+    save_grid_cases(tmp_path / "packed.npz", cases)
+    (tmp_path / "tiny.toml").write_text(TINY_TOML.replace("epochs = 4", "epochs = 1"))
+    absent = ("SimpleITK", "pydicom", "matplotlib", "slicerio", "nrrd")
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}));"
+        "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [
+        "fit",
+        str(tmp_path / "tiny.toml"),
+        "--data",
+        str(tmp_path / "packed.npz"),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--device", "cpu"],
+        cwd=RECIPES.parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_bundle(tmp_path / "run" / "bundle").name == "tiny"
