@@ -36,18 +36,19 @@ def trace_border(logits: NDArray[np.float32], mask: NDArray[np.bool_]) -> FloatA
 
 
 def draw_to_border(points: FloatArray, border: FloatArray, reach: float) -> FloatArray:
-    """Points (N, 2) moved by :data:`TRUST` towards the nearest place of the line (B, 2); those farther than ``reach``
-    from it stay.
+    """Points (N, 2) moved by :data:`TRUST` towards the nearest place of a line (B, 2) of :func:`trace_border`.
+
+    Points farther than ``reach`` from it stay.
     """
     if len(border) < 2:
         return points
-    start, step = border[:-1], np.diff(border, axis=0)
-    length2 = np.maximum((step**2).sum(axis=1), 1e-12)
-    offset = points[:, None] - start
-    along = np.clip((offset * step).sum(axis=2) / length2, 0, 1)
-    to_line = along[..., None] * step - offset
-    distance2 = (to_line**2).sum(axis=2)
-    nearest = distance2.argmin(axis=1)
-    rows = np.arange(len(points))
-    moved: FloatArray = points + TRUST * to_line[rows, nearest]
-    return np.where(distance2[rows, nearest, None] <= reach**2, moved, points)
+    # The line has a vertex in every pixel that it crosses: its nearest place lies beside its nearest vertex.
+    vertex = ((border**2).sum(axis=1) - 2 * points @ border.T).argmin(axis=1)
+    to_line = np.empty((2, len(points), 2))
+    for side, first in enumerate((np.maximum(vertex - 1, 0), np.minimum(vertex, len(border) - 2))):
+        start, step = border[first], border[first + 1] - border[first]
+        along = ((points - start) * step).sum(axis=1) / np.maximum((step**2).sum(axis=1), 1e-12)
+        to_line[side] = start + along.clip(0, 1)[:, None] * step - points
+    before, after = (to_line**2).sum(axis=2)
+    offset: FloatArray = np.where((before < after)[:, None], to_line[0], to_line[1])
+    return np.where(np.minimum(before, after)[:, None] <= reach**2, points + TRUST * offset, points)
