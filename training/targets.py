@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template, build_template
-from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map
+from DenseLandmarksLib.landmarks.uv_maps import draw_uv_maps
 from training.grid_cases import GridCases
 from training.recipe import TargetRecipe
 
@@ -78,9 +78,11 @@ def make_targets(cases: GridCases, template: Template, recipe: TargetRecipe) -> 
         landmark_uv[s, : len(trained)] = structure.uv
         points[:, s, : len(trained)] = cases.points[:, trained]
         annotated[:, s] = np.isfinite(cases.points[:, contour]).all(axis=(1, 2))
-        for m in np.flatnonzero(annotated[:, s]):
-            masks[m, s] = polygon_mask(cases.points[m, contour], size)
-            uv[m, s] = draw_uv_map(
-                structure, cases.points[m, trained], size, per_image_triangulation=recipe.per_image_triangulation
-            ).clip(-60000, 60000)
+    for m in range(count):
+        known = np.flatnonzero(annotated[m]).tolist()
+        for s in known:
+            masks[m, s] = polygon_mask(cases.points[m, rows[s][0]], size)
+        contours = {names[s]: cases.points[m, rows[s][1]] for s in known}
+        maps = draw_uv_maps(template, contours, size, per_image_triangulation=recipe.per_image_triangulation)
+        uv[m, known] = maps[known].clip(-60000, 60000)  # what float16 holds; far outside the masks, where nobody looks
     return Targets(masks, uv, points, landmark_uv, annotated)

@@ -28,6 +28,8 @@ class Mesh:
 def interpolate_on_grid(meshes: Sequence[Mesh], size: tuple[int, int], margin: float = np.inf) -> Field:
     """Piecewise affine interpolation (M, C, height, width) of M meshes at every pixel centre, each in its own layer.
 
+    The layer of a mesh without triangles is NaN.
+
     Outside the triangulation, up to ``margin`` pixels away, the value of the nearest covered pixel is continued by
     the affine map that fits all vertices; beyond it is NaN. Where an image folds triangles over each other, those
     that face as most of the mesh's area does win over those turned over; among equals the largest counts.
@@ -44,7 +46,8 @@ def interpolate_on_grid(meshes: Sequence[Mesh], size: tuple[int, int], margin: f
     _fill(field, corners[order], values[order], layer[order])
     if margin > 0:
         for channels, mesh in zip(field, meshes, strict=True):
-            _continue_outside(channels, mesh, margin)
+            if len(mesh.triangles):
+                _continue_outside(channels, mesh, margin)
     return field
 
 

@@ -39,14 +39,19 @@ def draw_uv_maps(
 ) -> NDArray[np.float32]:
     """:func:`draw_uv_map` of all S structures of a template at once, faster: (S, 2, height, width).
 
-    ``contours`` holds (P, 2) per name of a structure; raises ``KeyError`` with the name of one that it lacks.
+    ``contours`` holds (P, 2) per name of a structure; those that it lacks are NaN.
     """
-    meshes = [_mesh(s, contours[s.name], per_image_triangulation) for s in template.structures]
+    meshes = [
+        _mesh(structure, contours.get(structure.name, np.zeros((0, 2))), per_image_triangulation)
+        for structure in template.structures
+    ]
     return interpolate_on_grid(meshes, size, margin)
 
 
 def _mesh(structure: StructureTemplate, contour: NDArray[np.float64], per_image_triangulation: bool) -> Mesh:
-    """The contour's vertices in the image, each with its template coordinate."""
+    """The contour's vertices in the image, each with its template coordinate; no triangles without a contour."""
+    if not len(contour):
+        return Mesh(np.zeros((0, 2)), np.zeros((0, 3), np.intp), np.zeros((0, 2)))
     vertices = structure.with_centre(np.asarray(contour, np.float64))
     triangles = Delaunay(vertices).simplices.astype(np.intp) if per_image_triangulation else structure.triangles
     return Mesh(vertices, triangles, structure.vertex_uv)
