@@ -66,7 +66,11 @@ def prediction(radiograph: MedicalImage) -> Prediction:
 @pytest.fixture
 def read_in_slicer() -> Callable[[str, str, Path], Any]:
     """``read_in_slicer(node class, storage class, path)``: the node as Slicer's own storage node fills it."""
-    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: Slicer's readers cannot be asked")
+    slicer = pytest.importorskip(
+        "slicer",
+        reason="slicer-core or a library it needs is not installed: Slicer cannot be asked",
+        exc_type=ImportError,
+    )
     scene = slicer.vtkMRMLScene()
 
     def read(node_class: str, storage_class: str, path: Path) -> Any:
