@@ -63,6 +63,8 @@ class Dataset:
 
     def fold(self, fold: int, folds: int = 5) -> tuple[Dataset, Dataset]:
         """The cases without and with those of one of ``folds`` folds, dealt in the order of their names."""
+        if not 0 <= fold < folds:  # a slice would quietly deal other cases
+            raise InputError(f"expected a fold from 0 to {folds - 1}, got {fold}. Correct --fold.")
         ordered = sorted(self.cases, key=lambda case: case.name)
         held = {case.name for case in ordered[fold::folds]}
         return (

@@ -23,6 +23,11 @@ They were trained on data whose owners allow research use; see docs/README.md fo
 medical device and must not be used to diagnose or treat patients. Provided "as is", without warranty of any kind.
 """
 
+UV_FRAMES = {
+    "cartesian": "u, v; per structure the mean shape's bounding box scaled to [-1, 1], u right, v down",
+    "polar": "u, v; per structure the centroid at 0 and the contour on the border of the square [-1, 1], u right, v down",
+}
+
 # For structures that no file describes: Slicer's own general term, in distinguishable colours.
 TISSUE = {"category": ["SCT", "85756007", "Tissue"], "type": ["SCT", "85756007", "Tissue"]}
 PLAIN = [
@@ -55,7 +60,7 @@ def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.
         "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
         "coordinate_system": "LPS",
         "units": "mm",
-        "uv_frame": "u, v; per structure the mean shape's bounding box scaled to [-1, 1], u right, v down",
+        "uv_frame": UV_FRAMES[recipe.target.chart],
         "structures": structure_styles(names),
         "landmark_names": list(template.landmark_names),
         "training": {"data": cases.data_name, "cases": len(real), "recipe": recipe_to_dict(recipe)},

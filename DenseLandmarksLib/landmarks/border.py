@@ -45,7 +45,9 @@ def draw_to_border(points: FloatArray, border: FloatArray, reach: float) -> Floa
     # The line has a vertex in every pixel that it crosses: its nearest place lies beside its nearest vertex.
     vertex = ((border**2).sum(axis=1) - 2 * points @ border.T).argmin(axis=1)
     to_line = np.empty((2, len(points), 2))
-    for side, first in enumerate((np.maximum(vertex - 1, 0), np.minimum(vertex, len(border) - 2))):
+    # A closed line begins and ends at the same vertex, before which its last piece lies.
+    last = len(border) - 2 if (border[0] == border[-1]).all() else 0
+    for side, first in enumerate((np.where(vertex > 0, vertex - 1, last), np.minimum(vertex, len(border) - 2))):
         start, step = border[first], border[first + 1] - border[first]
         along = ((points - start) * step).sum(axis=1) / np.maximum((step**2).sum(axis=1), 1e-12)
         to_line[side] = start + along.clip(0, 1)[:, None] * step - points

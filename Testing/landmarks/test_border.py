@@ -56,6 +56,14 @@ def test_a_landmark_near_the_border_moves_towards_it_and_one_far_away_stays() ->
     np.testing.assert_array_equal(moved[1], far)
 
 
+def test_where_a_closed_border_begins_makes_no_difference() -> None:
+    border = trace_border(disc(), disc() > 0)
+    turned = np.vstack([np.roll(border[:-1], 7, axis=0), np.roll(border[:-1], 7, axis=0)[:1]])
+    beside_the_seam = border[-1] + 0.3 * (border[-2] - border[-1]) + np.array([[0.4, 0.3], [-0.2, 0.5]])
+    moved = draw_to_border(beside_the_seam, border, reach=5.0)
+    np.testing.assert_allclose(moved, draw_to_border(beside_the_seam, turned, reach=5.0), atol=1e-12)
+
+
 def test_only_landmarks_of_the_contour_are_drawn_to_it() -> None:
     """A uv map that is a little too large puts the contour outside the mask: its landmarks come back, others stay."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)

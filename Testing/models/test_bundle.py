@@ -216,6 +216,15 @@ def test_metadata_that_is_no_json_object_is_refused(copy: Path, content: str) ->
     assert METADATA in one_line(error.value)
 
 
+def test_an_unknown_read_out_is_refused(copy: Path) -> None:
+    inference = json.loads((copy / INFERENCE).read_text())
+    (copy / INFERENCE).write_text(json.dumps({**inference, "read_out": "guess"}))
+    sign(copy)
+    with pytest.raises(InputError) as error:
+        open_predictor(str(copy), "cpu")
+    assert "unknown read-out 'guess'" in one_line(error.value)
+
+
 def test_a_folder_that_is_no_bundle_and_an_unknown_name_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         open_predictor(str(tmp_path))

@@ -282,6 +282,14 @@ def test_a_better_model_shows_as_a_negative_difference(dataset: Dataset) -> None
     assert comparison["average"]["dsc"]["mean"] > 0
 
 
+def test_folds_hold_every_case_once_and_no_other_fold_exists(dataset: Dataset) -> None:
+    held = [case.name for fold in range(3) for case in dataset.fold(fold, 3)[1].cases]
+    assert sorted(held) == sorted(case.name for case in dataset.cases)
+    for fold in (-1, 3, 9):
+        with pytest.raises(InputError, match="fold from 0 to 2"):
+            dataset.fold(fold, 3)
+
+
 def test_only_common_cases_are_compared(dataset: Dataset) -> None:
     fewer = replace(dataset, cases=dataset.cases[1:])
     comparison = compare_reports(report_of(dataset), report_of(fewer))
