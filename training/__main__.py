@@ -13,6 +13,8 @@ COMMANDS = {
     "demo": "show the shipped model at work on a phantom or on your own image",
     "fit": "train a model from a recipe",
     "evaluate": "measure a model on annotated cases",
+    "robustness": "what alterations of images cost, and whether foreign images are noticed",
+    "calibrate": "limits of plausibility from models that were trained without a fold",
     "define-landmark": "template coordinate of a point seen in one annotated image",
     "new-landmarks": "measure landmarks that the model was never trained on",
     "pack": "bring a data folder into one file for a machine without the images",

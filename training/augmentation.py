@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from DenseLandmarksLib.geometry.view import VIEWS
 from training.recipe import AugmentationRecipe
 
 # Nodes per side of the elastic displacement grid.
 ELASTIC_NODES = 7
 # Fixed-point steps of the inverse; the error shrinks by the displacement's slope (about 0.2) each time.
 INVERSE_STEPS = 12
+# Half of the turned images are upright and mirrored: of all views the hardest to notice.
+MIRROR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,21 @@ def sample_transform(
     def uniform(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
         return torch.rand(shape, generator=generator) * (high - low) + low
 
-    angle = uniform(count) * recipe.rotation_deg * torch.pi / 180
-    scale = uniform(count, 1, low=recipe.scale[0], high=recipe.scale[1]) * (1 + uniform(count, 2) * recipe.anisotropy)
+    def deviation(*shape: int) -> Tensor:
+        drawn = uniform(*shape)
+        return drawn * drawn.abs() if recipe.peaked else drawn
+
+    angle = deviation(count) * recipe.rotation_deg * torch.pi / 180
+    smallest, largest = recipe.scale
+    if recipe.peaked:
+        drawn = deviation(count, 1)
+        factor = 1 + torch.where(drawn > 0, drawn * (largest - 1), drawn * (1 - smallest))
+    else:
+        factor = uniform(count, 1, low=smallest, high=largest)
+    scale = factor * (1 + uniform(count, 2) * recipe.anisotropy)
     extent = torch.tensor([size[1], size[0]], dtype=torch.float32)
     centre = (extent - 1) / 2
-    moved = uniform(count, 2) * recipe.shift * extent
+    moved = deviation(count, 2) * recipe.shift * extent
     cosine, sine = torch.cos(angle), torch.sin(angle)
     rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     # The original is scaled, turned and shifted about the centre; what is kept is the way back.
@@ -94,16 +107,20 @@ def sample_transform(
 
 
 def change_intensities(images: Tensor, recipe: AugmentationRecipe, generator: torch.Generator) -> Tensor:
-    """Contrast, brightness, gamma, blur and noise on z-normalised images (B, 1, H, W), each drawn per image."""
+    """Inversion, gamma, blur, contrast, brightness and noise on z-normalised images (B, 1, H, W), drawn per image."""
     count, device = len(images), images.device
 
     def uniform(low: float = -1.0, high: float = 1.0) -> Tensor:
         return (torch.rand((count, 1, 1, 1), generator=generator) * (high - low) + low).to(device)
 
+    if recipe.invert > 0:
+        images = torch.where(uniform(0.0, 1.0) < recipe.invert, -images, images)
     if recipe.gamma > 0:
         low = images.amin(dim=(2, 3), keepdim=True)
         span = (images.amax(dim=(2, 3), keepdim=True) - low).clamp_min(1e-6)
-        curved = ((images - low) / span).clamp_min(1e-6) ** torch.exp(uniform() * recipe.gamma)
+        drawn = uniform()
+        exponent = torch.exp((drawn * drawn.abs() if recipe.peaked else drawn) * recipe.gamma)
+        curved = ((images - low) / span).clamp_min(1e-6) ** exponent
         images = (curved - curved.mean(dim=(2, 3), keepdim=True)) / curved.std(dim=(2, 3), keepdim=True).clamp_min(1e-6)
     if recipe.blur > 0:
         weight = uniform(0.0, recipe.blur)
@@ -112,3 +129,28 @@ def change_intensities(images: Tensor, recipe: AugmentationRecipe, generator: to
     if recipe.noise > 0:
         images = images + uniform(0.0, recipe.noise) * torch.randn(images.shape, generator=generator).to(device)
     return images
+
+
+def turn_some(images: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A ``share`` of images (B, 1, H, W) turned or mirrored, and for each its position (B,) in ``VIEWS``; 0 is upright.
+
+    On a grid that is not square only the views that keep its shape are drawn.
+    """
+    views = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    if share == 0:
+        return images, views
+    size = (images.shape[2], images.shape[3])
+    mirrored = next(k for k, view in enumerate(VIEWS) if view.flip and view.turn_deg == 0)
+    others = [k for k, view in enumerate(VIEWS) if k not in (0, mirrored) and view.seen_size(size) == size]
+    images = images.clone()
+    for i, (chance, which) in enumerate(torch.rand((len(images), 2), generator=generator).tolist()):
+        if chance < share:
+            k = (
+                mirrored
+                if which < MIRROR_SHARE
+                else others[int((which - MIRROR_SHARE) / (1 - MIRROR_SHARE) * len(others))]
+            )
+            views[i] = k
+            turned = torch.rot90(images[i], -VIEWS[k].turn_deg // 90, (1, 2))
+            images[i] = turned.flip(2) if VIEWS[k].flip else turned
+    return images, views

@@ -108,7 +108,8 @@ def measure_case(
     annotated = np.asarray(np.isfinite(case.points_px).all(axis=1))
     truth_lps_mm = lps_mm_from_pixels(image.volume, case.points_px)
     grid, spacing = prediction.grid, image.volume.GetSpacing()
-    spacing_yx_mm = (spacing[1] / grid.scale_xy[1], spacing[0] / grid.scale_xy[0])
+    spacing_x_mm, spacing_y_mm = grid.pixel_size(spacing[:2])
+    spacing_yx_mm = (float(spacing_y_mm), float(spacing_x_mm))
     errors = LandmarkErrors(*(np.full(count, np.nan) for _ in LandmarkErrors._fields))
     structures = {}
     for structure in dataset.structures:

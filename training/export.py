@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.models.bundle import NETWORK_MODULE, load_bundle, save_bundle
+from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from training.grid_cases import GridCases
 from training.recipe import Recipe, recipe_to_dict
@@ -42,14 +43,21 @@ def structure_styles(structures: tuple[str, ...]) -> list[dict[str, Any]]:
     return [known.get(name) or {"name": name, **PLAIN[i % len(PLAIN)]} for i, name in enumerate(structures)]
 
 
-def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.Module, cases: GridCases) -> None:
-    """Write ``folder`` as a bundle whose model was trained with ``recipe`` on ``cases``."""
+def export_bundle(
+    folder: Path,
+    recipe: Recipe,
+    template: Template,
+    network: nn.Module,
+    cases: GridCases,
+    parent: Bundle | None = None,
+) -> None:
+    """Write ``folder`` as a bundle whose model was trained with ``recipe`` on ``cases``, from ``parent`` on if given."""
     real = [name for name, split in zip(cases.names, cases.splits, strict=True) if split != "phantom"]
     names = template.structure_names
     grid = list(recipe.target.grid)
     metadata = {
         "name": recipe.name,
-        "version": "1.0.0",
+        "version": recipe.version,
         "family": "dense_shape",
         "task": "joint segmentation and dense landmarks on radiographs",
         "description": recipe.description,
@@ -63,7 +71,12 @@ def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.
         "uv_frame": UV_FRAMES[recipe.target.chart],
         "structures": structure_styles(names),
         "landmark_names": list(template.landmark_names),
-        "training": {"data": cases.data_name, "cases": len(real), "recipe": recipe_to_dict(recipe)},
+        "training": {
+            "data": cases.data_name,
+            "cases": len(real),
+            "recipe": recipe_to_dict(recipe),
+            "started_from": None if parent is None else f"{parent.name} {parent.version}",
+        },
         "network_data_format": {
             "inputs": {
                 "image": {
@@ -90,27 +103,39 @@ def export_bundle(folder: Path, recipe: Recipe, template: Template, network: nn.
             "structures": len(names),
             "channels": list(recipe.network.channels),
             "uncertainty": recipe.network.uncertainty,
+            "views": recipe.network.views,
         },
         "grid_size": grid,
         "read_out": recipe.target.read_out,
+        "expects": dataclasses.asdict(recipe.expects),
     }
     weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    save_bundle(folder, metadata, inference, template, weights, model_card(metadata), LICENSE_TEXT)
+    save_bundle(folder, metadata, inference, template, weights, model_card(metadata, inference), LICENSE_TEXT)
 
 
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
     """Write the figures of an evaluation report into the bundle's metadata and model card."""
-    bundle = load_bundle(folder)
     measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
-    metadata = {**bundle.metadata, "measured": measured}
-    license_text = (folder / "LICENSE").read_text()
-    save_bundle(
-        folder, metadata, bundle.inference, bundle.template, dict(bundle.weights), model_card(metadata), license_text
-    )
+    _rewrite(load_bundle(folder), metadata={"measured": measured})
 
 
-def model_card(metadata: dict[str, Any]) -> str:
+def record_limits(folder: Path, plausibility: dict[str, Any]) -> None:
+    """Write the limits of plausibility into the bundle's configuration and model card."""
+    _rewrite(load_bundle(folder), inference={"plausibility": plausibility})
+
+
+def _rewrite(bundle: Bundle, metadata: dict[str, Any] | None = None, inference: dict[str, Any] | None = None) -> None:
+    """The same bundle with some entries of its configuration replaced."""
+    new_metadata, new_inference = {**bundle.metadata, **(metadata or {})}, {**bundle.inference, **(inference or {})}
+    card = model_card(new_metadata, new_inference)
+    license_text = (bundle.folder / LICENSE).read_text()
+    save_bundle(bundle.folder, new_metadata, new_inference, bundle.template, dict(bundle.weights), card, license_text)
+
+
+def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     """The bundle's ``docs/README.md``."""
+    plausibility = inference.get("plausibility")
+    views = inference["network_def"].get("views", False)
     training, measured = metadata["training"], metadata.get("measured")
     recipe = training["recipe"]
     phantoms = f", {recipe['phantom_share']:.0%} of each batch synthetic phantoms" if recipe["phantom_share"] else ""
@@ -129,7 +154,15 @@ def model_card(metadata: dict[str, Any]) -> str:
         "Input: one radiograph, fitted with true proportions into a grid of "
         f"{recipe['target']['grid'][1]} x {recipe['target']['grid'][0]} pixels. Output: masks, uv maps, landmarks in LPS mm.",
         "",
-        "Upright frontal images as in the training data are expected; nothing in this version detects others.",
+        "Upright images of the kind of the training data are expected. "
+        + ("Turned and mirrored ones are noticed. " if views else "Nothing detects turned or mirrored ones. ")
+        + (
+            "Other images are noticed by the shape that the landmarks form, by masks and landmarks that contradict each "
+            f"other, and by vague uv maps; the limits were set on {plausibility['cases']} training cases by models that "
+            f"had not seen them, {plausibility['above']} of which lie above."
+            if plausibility
+            else "Nothing detects images of another kind."
+        ),
     ]
     if measured:
         lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]

@@ -23,10 +23,13 @@ from tqdm import tqdm
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.networks.dense_shape import NETWORKS, CompactDenseSegNet, DenseSegNet
-from training.augmentation import change_intensities, sample_transform
+from DenseLandmarksLib.models.registry import find_bundle
+from training.augmentation import change_intensities, sample_transform, turn_some
 from training.grid_cases import GridCases, load_grid_cases
 from training.losses import total_loss
+from training.obstructions import add_obstructions
 from training.recipe import NetworkRecipe, OptimiserRecipe, Recipe, read_recipe, recipe_from_dict, recipe_to_dict
 from training.targets import Targets, make_targets, make_template
 from training.validate import validate
@@ -72,7 +75,7 @@ def build_network(recipe: NetworkRecipe, structures: int) -> DenseSegNet | Compa
         raise InputError(
             f"expected a network out of {', '.join(NETWORKS)}, got {recipe.name!r}. Change network.name in the recipe."
         )
-    return NETWORKS[recipe.name](structures, recipe.channels, recipe.uncertainty)
+    return NETWORKS[recipe.name](structures, recipe.channels, recipe.uncertainty, recipe.views)
 
 
 def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
@@ -132,7 +135,7 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
 
     def draw_batch(self, order: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Augmented images, masks, uv, points and annotated flags of the cases in ``order`` (B,)."""
+        """Augmented images, masks, uv, points, annotated flags and views of the cases in ``order`` (B,)."""
         data, recipe = self.data, self.recipe
         size = (data.images.shape[2], data.images.shape[3])
         transform = sample_transform(len(order), size, recipe.augmentation, generator, self.device)
@@ -144,13 +147,14 @@ class Trainer:
             1, (-1, 2)
         )
         points = transform.move_points(data.points[order].flatten(1, 2)).unflatten(1, data.points.shape[1:3])
-        return (
-            change_intensities(images, recipe.augmentation, generator),
-            (masks > 0.5).float(),
-            uv,
-            points,
-            data.annotated[order],
-        )
+        images = change_intensities(images, recipe.augmentation, generator)
+        images, views = turn_some(images, recipe.augmentation.turned, generator)
+        # Written after turning: letters must not tell which images were mirrored.
+        images = add_obstructions(images, recipe.augmentation, generator)
+        # A turned image teaches what turned images look like, and nothing about where things are.
+        upright = (views == 0).float()
+        points = torch.where(upright[:, None, None, None] > 0, points, torch.nan)
+        return images, (masks > 0.5).float(), uv, points, data.annotated[order] * upright[:, None], views
 
     def run_epoch(self) -> dict[str, float]:
         """Train one epoch; returns the mean of each loss term."""
@@ -166,12 +170,12 @@ class Trainer:
                 swap = torch.rand(len(batch), generator=generator) < recipe.phantom_share
                 drawn = data.real + torch.randint(phantoms, (len(batch),), generator=generator)
                 batch = torch.where(swap, drawn, batch)
-            images, masks, uv, points, annotated = self.draw_batch(batch, generator)
+            images, masks, uv, points, annotated, views = self.draw_batch(batch, generator)
             mixed = recipe.optimiser.precision == "bfloat16"
             with torch.autocast(self.device, torch.bfloat16, enabled=mixed):
                 output = self.network(images)
             loss, terms = total_loss(
-                output, masks, uv, points, data.landmark_uv, annotated, data.positive_weight, recipe.loss
+                output, masks, uv, points, data.landmark_uv, annotated, views, data.positive_weight, recipe.loss
             )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -184,6 +188,22 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / self.steps_per_epoch
         self.epoch += 1
         return sums
+
+
+def start_with(trainer: Trainer, parent: Bundle) -> None:
+    """Begin with the weights of ``parent``; raises :class:`InputError` when they belong to another network."""
+    own = trainer.network.state_dict()
+    shapes = {name: value.shape for name, value in own.items()}
+    wrong = [name for name, value in parent.weights.items() if shapes.get(name) != value.shape]
+    if wrong:
+        raise InputError(
+            f"expected weights that fit network {trainer.recipe.network.name} with channels "
+            f"{trainer.recipe.network.channels}, {parent.name} has another {wrong[0]}. Start from another model."
+        )
+    weights = {name: torch.from_numpy(value).float() for name, value in parent.weights.items()}
+    trainer.network.load_state_dict(own | weights)
+    if trainer.average is not None:
+        trainer.average.module.load_state_dict(trainer.network.state_dict())
 
 
 def with_phantoms(cases: GridCases, template: Template, recipe: Recipe) -> GridCases:
@@ -246,8 +266,12 @@ def fit(
     resume: bool = False,
     max_minutes: float = float("inf"),
     stop_after_epoch: int | None = None,
+    start_from: Path | None = None,
 ) -> bool:
     """Train ``recipe`` on the ``train`` split of ``data`` and write the run to ``output``.
+
+    ``start_from`` is a bundle whose weights and template the run begins with, instead of random ones and a new template;
+    heads that it lacks begin at random.
 
     Returns whether the last epoch is done; if so ``output/bundle`` holds the model. ``max_minutes`` and
     ``stop_after_epoch`` end the run early with a checkpoint, from which ``resume`` goes on exactly.
@@ -268,10 +292,13 @@ def fit(
     held: GridCases | None = None
     if recipe.validation_fold >= 0:
         cases, held = cases.fold(recipe.validation_fold, recipe.folds)
-    template = make_template(cases, recipe.target)
+    parent = None if start_from is None else load_bundle(start_from)
+    template = make_template(cases, recipe.target) if parent is None else parent.template
     pool = with_phantoms(cases, template, recipe)
     training_set = TrainingSet.build(pool, make_targets(pool, template, recipe.target), len(cases), device)
     trainer = Trainer(recipe, training_set, device)
+    if parent is not None:
+        start_with(trainer, parent)
     if resume and checkpoint.is_file():
         trainer.restore(read_checkpoint(checkpoint, device))
     write_json(output / "recipe.json", recipe_to_dict(recipe))
@@ -310,7 +337,7 @@ def fit(
     logger.info(
         "%.1f minutes, of which %.1f to read the data", (time.monotonic() - begun) / 60, seconds_before_start / 60
     )
-    export_bundle(output / "bundle", recipe, template, trainer.best_network, cases)
+    export_bundle(output / "bundle", recipe, template, trainer.best_network, cases, parent)
     return True
 
 
@@ -323,6 +350,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="data folder, or a file of 'training pack'")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run; the model is in OUTPUT/bundle")
     parser.add_argument("--fold", type=int, help="hold this fold of the training cases out and validate on it")
+    parser.add_argument("--start-from", metavar="NAME|FOLDER", help="begin with the weights and template of a model")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, exactly")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
@@ -338,5 +366,13 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe)
     if arguments.fold is not None:
         recipe = replace(recipe, validation_fold=arguments.fold)
-    done = fit(recipe, arguments.data, arguments.output, device, arguments.resume, arguments.max_minutes)
+    done = fit(
+        recipe,
+        arguments.data,
+        arguments.output,
+        device,
+        arguments.resume,
+        arguments.max_minutes,
+        start_from=None if arguments.start_from is None else find_bundle(arguments.start_from),
+    )
     return 0 if done else 3

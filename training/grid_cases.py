@@ -72,7 +72,7 @@ def read_grid_cases(folder: Path, grid_size: tuple[int, int]) -> GridCases:
         grid = fit_grid(image, grid_size)
         images.append(grid.resample(image.pixels_yx).astype(np.float16))
         points.append(grid.from_pixels(case.points_px))
-        sizes.append(case.spacing_mm[0] / grid.scale_xy[0])
+        sizes.append(float(grid.pixel_size(case.spacing_mm)[0]))
     return GridCases(
         dataset.name,
         tuple(case.name for case in dataset.cases),

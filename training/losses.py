@@ -79,13 +79,20 @@ def total_loss(
     points: Tensor,
     landmark_uv: Tensor,
     annotated: Tensor,
+    views: Tensor,
     positive_weight: Tensor,
     recipe: LossRecipe,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum and its terms. ``masks`` (B, S, H, W) on the grid, ``uv`` (B, S, 2, h, w) on the network's."""
+    """The weighted sum and its terms.
+
+    ``masks`` (B, S, H, W) on the grid, ``uv`` (B, S, 2, h, w) on the network's; ``views`` (B,) positions in ``VIEWS``.
+    """
     stride = masks.shape[2] // uv.shape[3]
     output = DenseShapeOutput(
-        output.mask_logits.float(), output.uv.float(), None if output.log_scale is None else output.log_scale.float()
+        output.mask_logits.float(),
+        output.uv.float(),
+        None if output.log_scale is None else output.log_scale.float(),
+        None if output.view_logits is None else output.view_logits.float(),
     )
     if recipe.likelihood == "l1":
         output = output._replace(log_scale=None)
@@ -98,10 +105,13 @@ def total_loss(
         terms["landmark"] = landmark_loss(output, points, landmark_uv, stride, recipe.beta)
     if recipe.smoothness_weight > 0:
         terms["smoothness"] = smoothness_loss(output.uv, inside)
+    if output.view_logits is not None:
+        terms["view"] = functional.cross_entropy(output.view_logits, views)
     weights = {
         "mask": recipe.mask_weight,
         "dense": recipe.dense_weight,
         "landmark": recipe.landmark_weight,
         "smoothness": recipe.smoothness_weight,
+        "view": recipe.view_weight,
     }
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum(), terms

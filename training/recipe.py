@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.expectation import Expectation
 
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """Which network: a name of ``NETWORKS`` and its arguments."""
+    """Which network: a name of ``NETWORKS`` and its arguments. ``views`` adds the head that notices turned images."""
 
     name: str = "CompactDenseSegNet"
     channels: tuple[int, ...] = (32, 64, 128, 256)
     uncertainty: bool = True
+    views: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,20 @@ class LossRecipe:
     dense_weight: float = 2.0
     landmark_weight: float = 2.0
     smoothness_weight: float = 0.0
+    view_weight: float = 0.1
     beta: float = 1.0
 
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """Largest deviations, drawn uniformly. Scales are factors; shifts and elastic are shares of the grid."""
+    """Largest deviations. Scales are factors; shifts and elastic are shares of the grid.
+
+    Deviations are drawn uniformly, or with ``peaked`` as the signed square of a uniform number for rotation, scale, shift
+    and gamma: films are mostly straight, and few are not.
+
+    ``invert``, ``collimation``, ``letters`` and ``turned`` are shares of the images that are inverted, have collimated
+    borders, have letters burnt in, and are turned or mirrored. Turned images teach the ``views`` head alone.
+    """
 
     rotation_deg: float = 12.0
     scale: tuple[float, float] = (0.82, 1.2)
@@ -70,6 +80,11 @@ class AugmentationRecipe:
     gamma: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    invert: float = 0.0
+    collimation: float = 0.0
+    letters: float = 0.0
+    turned: float = 0.0
+    peaked: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,14 +103,20 @@ class OptimiserRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. ``validation_fold`` -1 trains on every case; ``phantom_share`` is at most 0.1."""
+    """One training run.
+
+    ``validation_fold`` -1 trains on every case; ``phantom_share`` is at most 0.1; ``expects`` is what the training images
+    are, for the model to notice others.
+    """
 
     name: str
     description: str = ""
+    version: str = "1.0.0"
     seed: int = 0
     validation_fold: int = -1
     folds: int = 5
     phantom_share: float = 0.0
+    expects: Expectation = field(default_factory=Expectation)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     target: TargetRecipe = field(default_factory=TargetRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
@@ -107,6 +128,11 @@ class Recipe:
             raise InputError(
                 f"expected a validation fold from 0 to {self.folds - 1}, or -1 for none, got {self.validation_fold}. "
                 "Change --fold or the recipe."
+            )
+        if self.augmentation.turned > 0 and not self.network.views:
+            raise InputError(
+                "expected network.views = true where augmentation.turned is above 0, since turned images teach nothing "
+                "else. Change one of them in the recipe."
             )
         if not 0 <= self.phantom_share <= 0.1:
             raise InputError(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.view import View
 
 FloatArray = NDArray[np.float64]
 
@@ -17,41 +18,57 @@ FloatArray = NDArray[np.float64]
 class Grid:
     """A grid of ``size`` (height, width) pixels laid over a radiograph of ``image_size`` (height, width) pixels.
 
-    The image fills ``inner`` = (top, left, height, width) of the grid; the rest is padding. Positions are
-    continuous pixel positions (x, y), pixel centres at integers, on both sides.
+    The image, looked at through ``view``, fills ``inner`` = (top, left, height, width) of the grid; the rest is padding.
+    Positions are continuous pixel positions (x, y), pixel centres at integers, on both sides; those of the image are
+    always of the image as it is stored.
     """
 
     size: tuple[int, int]
     image_size: tuple[int, int]
     inner: tuple[int, int, int, int]
+    view: View = View()
 
     @property
-    def scale_xy(self) -> FloatArray:
-        """Grid pixels per image pixel, (2,)."""
-        return np.array([self.inner[3] / self.image_size[1], self.inner[2] / self.image_size[0]])
+    def _scale_xy(self) -> FloatArray:
+        """Grid pixels per image pixel as it is seen, (2,)."""
+        height, width = self.view.seen_size(self.image_size)
+        return np.array([self.inner[3] / width, self.inner[2] / height])
+
+    @property
+    def pixels_per_grid(self) -> FloatArray:
+        """The linear part (2, 2) of the way from grid to image: image pixels per grid pixel."""
+        return self.view.matrix.T / self._scale_xy
+
+    def pixel_size(self, spacing_xy: ArrayLike) -> FloatArray:
+        """Size (2,), x and y of the grid, of a grid pixel, for an image whose pixels measure ``spacing_xy`` (2,)."""
+        size: FloatArray = np.linalg.norm(np.asarray(spacing_xy, np.float64)[:, None] * self.pixels_per_grid, axis=0)
+        return size
 
     def from_pixels(self, points_px: ArrayLike) -> FloatArray:
         """Grid positions (N, 2) of image pixel positions (N, 2)."""
         offset = np.array([self.inner[1], self.inner[0]])
-        return (np.asarray(points_px, np.float64) + 0.5) * self.scale_xy - 0.5 + offset
+        return (self.view.to_seen(points_px, self.image_size) + 0.5) * self._scale_xy - 0.5 + offset
 
     def to_pixels(self, points_grid: ArrayLike) -> FloatArray:
         """Image pixel positions (N, 2) of grid positions (N, 2)."""
         offset = np.array([self.inner[1], self.inner[0]])
-        return (np.asarray(points_grid, np.float64) - offset + 0.5) / self.scale_xy - 0.5
+        seen = (np.asarray(points_grid, np.float64) - offset + 0.5) / self._scale_xy - 0.5
+        return self.view.to_stored(seen, self.image_size)
 
     def resample(self, pixels_yx: NDArray[np.generic]) -> NDArray[np.float32]:
         """Anti-aliased, z-normalised image (height, width) on the grid; the padding is 0, the image's own mean.
 
-        The normalisation is DenseSeg's (per image, mean 0 and standard deviation 1).
+        ``pixels_yx`` are those of the stored image. The normalisation is DenseSeg's (per image, mean 0 and standard
+        deviation 1).
         """
         top, left, height, width = self.inner
         # Large images are shrunk by exact blocks to about twice the grid first, as Pillow's reducing_gap does: the
         # same picture, many times faster.
-        blocks = np.maximum(np.array(pixels_yx.shape) // (2 * height, 2 * width), 1)
+        stored = self.view.inverse.seen_size((height, width))
+        blocks = np.maximum(np.array(pixels_yx.shape) // (2 * np.array(stored)), 1)
         box = (0, 0, *(np.array(pixels_yx.shape) / blocks)[::-1])
         source = Image.fromarray(_block_means(pixels_yx, *blocks))
-        small = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR, box))
+        small = self.view.see(np.asarray(source.resize(stored[::-1], Image.Resampling.BILINEAR, box)))
         grid = np.zeros(self.size, np.float32)
         grid[top : top + height, left : left + width] = (small - small.mean()) / max(float(small.std()), 1e-6)
         return grid
@@ -59,8 +76,9 @@ class Grid:
     def mask_on_image(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """A grid mask (height, width) on the image's own pixels, its border interpolated instead of blocky."""
         top, left, height, width = self.inner
-        inner = np.ascontiguousarray(mask[top : top + height, left : left + width], np.float32)
-        full = Image.fromarray(inner).resize((self.image_size[1], self.image_size[0]), Image.Resampling.BILINEAR)
+        inner = self.view.restore(mask[top : top + height, left : left + width])
+        stored = Image.fromarray(np.ascontiguousarray(inner, np.float32))
+        full = stored.resize((self.image_size[1], self.image_size[0]), Image.Resampling.BILINEAR)
         return np.asarray(full) >= 0.5
 
 
@@ -77,10 +95,15 @@ def _block_means(pixels: NDArray[np.generic], tall: int, wide: int) -> NDArray[n
     return blocks
 
 
-def fit_grid(image: MedicalImage, size: tuple[int, int]) -> Grid:
-    """Lay a grid of ``size`` (height, width) over a radiograph: true proportions, as large as fits, centred."""
+def fit_grid(image: MedicalImage, size: tuple[int, int], view: View = View()) -> Grid:
+    """Lay a grid of ``size`` (height, width) over a radiograph: true proportions, as large as fits, centred.
+
+    ``view`` says how the model shall see the stored image.
+    """
     width_px, height_px, _ = image.volume.GetSize()
     spacing_x, spacing_y, _ = image.volume.GetSpacing()
-    extent = np.array([height_px * spacing_y, width_px * spacing_x])
+    # Seen sizes turn with the view, and so do millimetres.
+    extent = np.array([height_px * spacing_y, width_px * spacing_x])[:: -1 if view.turn_deg % 180 else 1]
     height, width = np.maximum(np.rint(extent * np.min(np.array(size) / extent)), 1).astype(int)
-    return Grid(size, (height_px, width_px), ((size[0] - height) // 2, (size[1] - width) // 2, int(height), int(width)))
+    inner = ((size[0] - height) // 2, (size[1] - width) // 2, int(height), int(width))
+    return Grid(size, (height_px, width_px), inner, view)

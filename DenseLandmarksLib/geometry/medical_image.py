@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+
+from DenseLandmarksLib.geometry.acquisition import Acquisition
 
 
 class SpacingSource(StrEnum):
@@ -21,11 +23,23 @@ class SpacingSource(StrEnum):
 
 @dataclass(frozen=True)
 class MedicalImage:
-    """A :class:`SimpleITK.Image` with three axes (a radiograph is one slice thick) and the source of its spacing."""
+    """An image with its geometry and what its file states about it.
+
+    Attributes
+    ----------
+    volume : a scalar :class:`SimpleITK.Image` with three axes; a radiograph is one slice thick.
+    spacing_source : where the spacing came from.
+    name : what results and messages call it; never a patient's name.
+    acquisition : what the file states about how the picture was taken.
+    window : grey values that are shown black and white where the file asks for them, else ``None``. For display
+        only: models see all values.
+    """
 
     volume: sitk.Image
     spacing_source: SpacingSource
     name: str = "image"
+    acquisition: Acquisition = field(default_factory=Acquisition)
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.volume.GetDimension() != 3 or self.volume.GetNumberOfComponentsPerPixel() != 1:

@@ -4,7 +4,7 @@
 
     LICENSE                     terms of the weights
     configs/metadata.json       what it is, finds and was measured at; checksums of the other files
-    configs/inference.json      network and grid
+    configs/inference.json      network, grid, the images it expects, limits of plausibility
     configs/template.json       the template (mean shapes, uv, landmarks)
     models/model.safetensors    float16 weights
     docs/README.md              model card
@@ -27,6 +27,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 METADATA = "configs/metadata.json"
@@ -75,6 +76,18 @@ class Bundle:
         if method not in get_args(ReadOutMethod):
             raise broken(self.folder, f"it asks for the unknown read-out {method!r}")
         return method
+
+    @property
+    def expectation(self) -> Expectation:
+        """The images that the model was trained on, as far as a file can state it."""
+        return Expectation.from_dict(self.inference.get("expects", {}))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Limits of the measures of plausibility; empty for a model that was not calibrated."""
+        return {
+            str(name): float(limit) for name, limit in self.inference.get("plausibility", {}).get("limits", {}).items()
+        }
 
     @property
     def styles(self) -> tuple[StructureStyle, ...]:
@@ -150,7 +163,8 @@ def load_bundle(folder: Path) -> Bundle:
         inference = json.loads((folder / INFERENCE).read_text())
         template = Template.from_json((folder / TEMPLATE).read_text())
         bundle = Bundle(folder, metadata, inference, template, weights)
-        _ = bundle.grid_size, bundle.styles  # read here, so that what they lack is told here
+        # Read here, so that what they lack is told here.
+        _ = bundle.grid_size, bundle.styles, bundle.expectation, bundle.limits
     except (ValueError, KeyError, TypeError) as error:
         raise broken(folder, f"a configuration file cannot be read ({error!r})") from error
     return bundle

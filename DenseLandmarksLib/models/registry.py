@@ -73,7 +73,15 @@ def open_bundle(bundle: Bundle, device: str = "auto") -> DenseShapePredictor:
             f"its network has {network.structures} structures, its template {len(bundle.template.structures)}",
         )
     predictor = DenseShapePredictor(
-        network, bundle.template, bundle.grid_size, bundle.name, bundle.version, choose_device(device), bundle.read_out
+        network,
+        bundle.template,
+        bundle.grid_size,
+        bundle.name,
+        bundle.version,
+        choose_device(device),
+        bundle.read_out,
+        bundle.expectation,
+        bundle.limits,
     )
     logger.info("model %s %s runs on %s", predictor.name, predictor.version, predictor.device)
     return predictor

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.view import VIEWS, View
 
 # Pixels (height, width), spacing (x, y), and where the image must lie in a grid of 64 x 64: top, left, height, width.
 IMAGES = {
@@ -49,7 +50,8 @@ def test_known_pixels_lie_where_they_must() -> None:
     # The outer corners of the image are the outer corners of its part of the grid.
     np.testing.assert_allclose(grid.from_pixels([[-0.5, -0.5], [199.5, 99.5]]), [[-0.5, 15.5], [63.5, 47.5]])
     np.testing.assert_allclose(grid.from_pixels([[99.5, 49.5]]), [[31.5, 31.5]])
-    np.testing.assert_allclose(grid.scale_xy, [0.32, 0.32])
+    np.testing.assert_allclose(grid.pixels_per_grid, np.eye(2) / 0.32)
+    np.testing.assert_allclose(grid.pixel_size((0.5, 0.25)), [0.5 / 0.32, 0.25 / 0.32])
 
 
 @pytest.mark.parametrize("size", [(480, 640), (130, 100), (33, 50), (1600, 1200), (1003, 757)])
@@ -121,8 +123,8 @@ def test_masks_come_back_to_the_pixels_of_the_image(name: str) -> None:
     inside = (columns > box[0, 0]) & (columns < box[1, 0]) & (rows > box[0, 1]) & (rows < box[1, 1])
     # The border may move by what one grid pixel is wide, and no more.
     distance = np.minimum(
-        np.minimum(np.abs(columns - box[0, 0]), np.abs(columns - box[1, 0])) * grid.scale_xy[0],
-        np.minimum(np.abs(rows - box[0, 1]), np.abs(rows - box[1, 1])) * grid.scale_xy[1],
+        np.minimum(np.abs(columns - box[0, 0]), np.abs(columns - box[1, 0])) * grid.inner[3] / width,
+        np.minimum(np.abs(rows - box[0, 1]), np.abs(rows - box[1, 1])) * grid.inner[2] / height,
     )
     np.testing.assert_array_equal(full[distance > 0.75], inside[distance > 0.75])
     assert full.sum() == pytest.approx(inside.sum(), rel=0.05)
@@ -132,3 +134,24 @@ def test_a_mask_of_everything_and_of_nothing_stays_so() -> None:
     grid = grid_over("tall")
     assert grid.mask_on_image(np.ones((64, 64), bool)).all()
     assert not grid.mask_on_image(np.zeros((64, 64), bool)).any()
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_a_turned_film_looks_upright_to_the_model_and_its_points_come_back(view: View) -> None:
+    upright = np.random.default_rng(3).random((60, 40))
+    stored = view.inverse.see(upright)
+    spacing = (0.5, 0.25) if view.turn_deg % 180 else (0.25, 0.5)  # of the stored image, x first
+    as_seen = fit_grid(radiograph(upright, (0.25, 0.5)), (64, 64))
+    grid = fit_grid(radiograph(stored, spacing), (64, 64), view)
+    assert grid.inner == as_seen.inner
+    np.testing.assert_allclose(grid.resample(stored), as_seen.resample(upright), atol=1e-5)
+    np.testing.assert_allclose(grid.pixel_size(spacing), as_seen.pixel_size((0.25, 0.5)))
+    points = np.array([[3.0, 7.5], [31.0, 50.0]])
+    in_stored = view.to_stored(points, stored.shape)
+    np.testing.assert_allclose(grid.from_pixels(in_stored), as_seen.from_pixels(points))
+    np.testing.assert_allclose(grid.to_pixels(grid.from_pixels(in_stored)), in_stored)
+    step = grid.to_pixels([[11.0, 10.0], [10.0, 11.0]]) - grid.to_pixels([[10.0, 10.0]])
+    np.testing.assert_allclose(grid.pixels_per_grid, step.T, atol=1e-12)
+    mask = np.zeros((64, 64), bool)
+    mask[10:30, 20:28] = True
+    np.testing.assert_array_equal(view.see(grid.mask_on_image(mask)), as_seen.mask_on_image(mask))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
 
@@ -203,3 +207,80 @@ def test_too_little_memory_on_the_cpu_is_an_error_not_a_loop(chest_template: Tem
 
     with pytest.raises(torch.OutOfMemoryError):
         predictor_of(NeverFits(chest_template), chest_template).predict(radiograph())
+
+
+class SaysHowItIsTurned(KnowsTheTruth):
+    """Knows the truth of an upright image, and calls an image turned as its brightest corner says."""
+
+    def forward(self, images: Tensor) -> DenseShapeOutput:
+        plain = super().forward(images)
+        upright = bool(images[0, 0, :40].mean() > images[0, 0, -40:].mean())
+        logits = torch.zeros(1, 8)
+        logits[0, 0 if upright else 2] = 9.0  # VIEWS[2] turns by 180 degrees
+        return plain._replace(view_logits=logits)
+
+
+def shaded(top_is_bright: bool) -> MedicalImage:
+    image = radiograph()
+    ramp = np.linspace(1000, 0, PIXELS[1])[:: 1 if top_is_bright else -1]
+    volume = sitk.GetImageFromArray(np.tile(ramp[:, None], (1, PIXELS[0]))[None])
+    volume.CopyInformation(image.volume)
+    return replace(image, volume=volume)
+
+
+LIMITS = {"shape_residual_mm": 40.0, "disagreement": 0.2, "spread_mm": 40.0}
+
+
+def judging(template: Template, **changes: object) -> DenseShapePredictor:
+    return replace(predictor_of(SaysHowItIsTurned(template), template), limits=LIMITS, **changes)  # type: ignore[arg-type]
+
+
+def test_an_image_as_it_must_be_is_believed(chest_template: Template) -> None:
+    prediction = judging(chest_template).predict(shaded(top_is_bright=True))
+    assert prediction.plausibility.plausible
+    assert prediction.plausibility.doubts == ()
+    assert (prediction.landmarks.confidence > 0).all()
+
+
+def test_an_upside_down_image_is_noticed_with_advice_and_nothing_is_hidden(chest_template: Template) -> None:
+    predictor = judging(chest_template)
+    prediction = predictor.predict(shaded(top_is_bright=False))
+    judgement = prediction.plausibility
+    assert not judgement.plausible
+    assert judgement.doubts == ("the image looks turned by 180 degrees clockwise",)
+    assert judgement.suggested_view == View(180)
+    assert prediction.view == View()  # noticed, not believed
+    assert (prediction.landmarks.confidence == 0).all()
+    assert np.isfinite(prediction.landmarks.points_lps_mm).all()
+    assert prediction.masks.any(axis=(1, 2)).all()
+    advised = predictor.predict(shaded(top_is_bright=False), judgement.suggested_view)
+    assert advised.plausibility.plausible
+
+
+def test_what_fits_no_limit_is_doubted_without_advice(chest_template: Template) -> None:
+    predictor = judging(chest_template)
+    predictor.limits = dict.fromkeys(LIMITS, -1.0)
+    judgement = predictor.predict(shaded(top_is_bright=False)).plausibility
+    assert len(judgement.doubts) == 3  # how a thing that is no chest seems to be turned means nothing
+    assert judgement.suggested_view is None
+
+
+def test_a_file_that_states_another_body_part_is_doubted(chest_template: Template) -> None:
+    hand = replace(shaded(top_is_bright=True), acquisition=Acquisition("DX", "HAND"))
+    prediction = judging(chest_template, expectation=Expectation(("CHEST",))).predict(hand)
+    (doubt,) = prediction.plausibility.doubts
+    assert "HAND" in doubt
+
+
+def test_a_film_is_turned_as_its_file_states(chest_template: Template) -> None:
+    expectation = Expectation(patient_orientation=("L", "F"))
+    upside_down = replace(shaded(top_is_bright=False), acquisition=Acquisition(patient_orientation=("R", "H")))
+    prediction = judging(chest_template, expectation=expectation).predict(upside_down)
+    assert prediction.view == View(180)
+    assert prediction.plausibility.plausible
+
+
+def test_a_model_that_was_not_calibrated_doubts_nothing(chest_template: Template) -> None:
+    prediction = predictor_of(KnowsTheTruth(chest_template, lost="heart"), chest_template).predict(radiograph())
+    assert prediction.plausibility.plausible
+    assert prediction.plausibility.measures["disagreement"] == pytest.approx(0.2, abs=0.01)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation import SpatialTransform, change_intensities, normalised, sample_transform
+from DenseLandmarksLib.geometry.view import VIEWS
+from training.augmentation import SpatialTransform, change_intensities, normalised, sample_transform, turn_some
+from training.obstructions import add_obstructions
 from training.recipe import AugmentationRecipe
 
 SIZE = (192, 256)  # height, width
@@ -115,8 +119,6 @@ def test_a_recipe_without_deviations_changes_nothing() -> None:
 
 
 def test_each_deviation_does_what_its_name_says() -> None:
-    from dataclasses import replace
-
     centre = torch.tensor([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
     point = (centre + torch.tensor([30.0, 0.0])).expand(50, 1, 2)
 
@@ -180,8 +182,6 @@ def test_the_same_generator_draws_the_same_and_another_does_not() -> None:
 
 @pytest.mark.parametrize("part", ["contrast", "brightness", "gamma", "blur", "noise"])
 def test_exposure_changes_grey_values_per_image_and_nothing_else(part: str) -> None:
-    from dataclasses import replace
-
     images = torch.randn(1, 1, *SIZE, generator=generator(4)).expand(BATCH, -1, -1, -1)
     changed = change_intensities(images, replace(NOTHING, **{part: 0.4}), generator())
     assert changed.shape == images.shape
@@ -192,3 +192,46 @@ def test_exposure_changes_grey_values_per_image_and_nothing_else(part: str) -> N
     if part in ("contrast", "brightness", "gamma"):  # order of grey values is anatomy and stays
         order = images[0].flatten().argsort()
         assert (changed.flatten(1)[:, order].diff(dim=1) >= -1e-5).all()
+
+
+def test_negatives_are_shown_as_often_as_asked() -> None:
+    images = torch.randn(400, 1, 4, 4, generator=generator(4))
+    changed = change_intensities(images, replace(NOTHING, invert=0.25), generator())
+    inverted = (changed == -images).all(dim=(1, 2, 3))
+    assert (changed == images).all(dim=(1, 2, 3)).logical_xor(inverted).all()
+    assert 0.17 < inverted.float().mean() < 0.33
+
+
+def test_turned_images_carry_the_view_that_turned_them() -> None:
+    images = torch.randn(600, 1, 6, 6, generator=generator(4))
+    turned, views = turn_some(images, 0.5, generator())
+    for image, same, k in zip(images, turned, views.tolist(), strict=True):
+        assert (VIEWS[k].see(image[0].numpy()) == same[0].numpy()).all()
+    counts = torch.bincount(views, minlength=8).float() / 600
+    assert counts[0] == pytest.approx(0.5, abs=0.07)
+    assert counts[4] == pytest.approx(0.25, abs=0.06)  # mirrored: the one that is hard to notice
+    assert (counts > 0.015).all()
+
+
+def test_a_grid_that_is_not_square_keeps_its_shape() -> None:
+    turned, views = turn_some(torch.randn(200, 1, *SIZE, generator=generator(4)), 1.0, generator())
+    assert turned.shape == (200, 1, *SIZE)
+    assert {VIEWS[k].turn_deg for k in views.tolist()} == {0, 180}
+
+
+@pytest.mark.parametrize("part", ["collimation", "letters"])
+def test_what_lies_over_a_film_hides_part_of_it_and_leaves_the_rest(part: str) -> None:
+    smooth = torch.linspace(-1, 1, SIZE[1]).expand(60, 1, *SIZE) + torch.linspace(-1, 1, SIZE[0])[:, None]
+    images = (smooth - smooth.mean()) / smooth[0].std()
+    changed = add_obstructions(images, replace(NOTHING, **{part: 0.5}), generator())
+    touched = (changed != images).flatten(1).any(dim=1)
+    assert 0.3 < touched.float().mean() < 0.7
+    flat = changed[touched].flatten(1)
+    torch.testing.assert_close(flat.mean(dim=1), torch.zeros(len(flat)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(flat.std(dim=1), torch.ones(len(flat)), atol=1e-3, rtol=0)
+    # What is not hidden is one linear function of what was there: the z-normalisation of the whole.
+    for was, now in zip(images[touched, 0], changed[touched, 0], strict=True):
+        slope = ((now[:, 1:] - now[:, :-1]) / (was[:, 1:] - was[:, :-1])).flatten()
+        kept = (slope - slope.median()).abs() < 1e-2
+        assert 0.35 < kept.float().mean() < (1.0 if part == "letters" else 0.9999)
+    assert torch.equal(add_obstructions(images, NOTHING, generator()), images)

@@ -177,8 +177,8 @@ def test_smoothness_of_a_linear_field_is_its_squared_slope() -> None:
     assert smoothness_loss(ramp_uv() * 0 + 3, block()).item() == pytest.approx(0, abs=1e-9)
 
 
-def arguments(stride: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Masks, uv, points, landmark uv, annotated, class weights for two images and one structure."""
+def arguments(stride: int = 1) -> tuple[Tensor, ...]:
+    """Masks, uv, points, landmark uv, annotated, views, class weights for two images and one structure."""
     masks = torch.zeros(2, 1, SIZE[0] * stride, SIZE[1] * stride)
     masks[:, :, 2 * stride : 5 * stride, 3 * stride : 7 * stride] = 1
     points = torch.tensor([4.0, 3.0]).expand(2, 1, 1, 2) * stride + (stride - 1) / 2
@@ -188,17 +188,18 @@ def arguments(stride: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
         points,
         torch.tensor([[[0.4, 0.6]]]),
         torch.tensor([[1.0], [0.0]]),
+        torch.tensor([0, 4]),
         torch.tensor([15.0]),
     )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_sum_is_that_of_its_weighted_terms(stride: int) -> None:
-    masks, uv, points, landmark_uv, annotated, weight = arguments(stride)
+    masks, uv, points, landmark_uv, annotated, views, weight = arguments(stride)
     logits = torch.zeros(2, 1, *masks.shape[2:])
     output = DenseShapeOutput(logits, uv + 0.5, None)
     recipe = LossRecipe("bce", "l1", 0.1333, 0.33335, 0.33335, 0.2)
-    loss, terms = total_loss(output, masks, uv, points, landmark_uv, annotated, weight, recipe)
+    loss, terms = total_loss(output, masks, uv, points, landmark_uv, annotated, views, weight, recipe)
     assert terms["dense"].item() == pytest.approx(24 * 0.5 / 25 / 2, rel=1e-5)  # the second image is not annotated
     assert terms["landmark"].item() == pytest.approx(0.5, rel=1e-4)
     assert terms["smoothness"].item() == pytest.approx(0.15**2 * 12 / 13 / 2, rel=1e-4)
@@ -209,20 +210,32 @@ def test_the_sum_is_that_of_its_weighted_terms(stride: int) -> None:
 
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
-    masks, uv, points, landmark_uv, annotated, weight = arguments()
+    masks, uv, points, landmark_uv, annotated, views, weight = arguments()
     output = DenseShapeOutput(torch.zeros_like(masks), uv + 0.5, None)
     sparse = LossRecipe("bce", "l1", 1.0, 0.0, 1.0, 0.0)
-    loss, terms = total_loss(output, masks, uv, points, landmark_uv, annotated, weight, sparse)
+    loss, terms = total_loss(output, masks, uv, points, landmark_uv, annotated, views, weight, sparse)
     assert terms.keys() == {"mask", "landmark"}
     torch.testing.assert_close(loss, terms["mask"] + terms["landmark"])
 
 
 def test_l1_does_not_look_at_a_learned_scale() -> None:
-    masks, uv, points, landmark_uv, annotated, weight = arguments()
+    masks, uv, points, landmark_uv, annotated, views, weight = arguments()
     recipe = LossRecipe(likelihood="l1", smoothness_weight=0.1)
     with_scale = DenseShapeOutput(torch.zeros_like(masks), uv + 0.5, torch.full_like(uv, -2.0))
     without = with_scale._replace(log_scale=None)
-    rest = (masks, uv, points, landmark_uv, annotated, weight)
+    rest = (masks, uv, points, landmark_uv, annotated, views, weight)
     assert total_loss(with_scale, *rest, recipe)[0] == total_loss(without, *rest, recipe)[0]
     laplace = replace(recipe, likelihood="laplace")
     assert total_loss(with_scale, *rest, laplace)[0] != total_loss(without, *rest, laplace)[0]
+
+
+def test_a_network_that_notices_turned_images_is_rewarded_for_it() -> None:
+    masks, uv, points, landmark_uv, annotated, views, weight = arguments()
+    rest = (masks, uv, points, landmark_uv, annotated, views, weight, LossRecipe(view_weight=0.3))
+    blind = DenseShapeOutput(torch.zeros_like(masks), uv, None, torch.zeros(2, 8))
+    loss, terms = total_loss(blind, *rest)
+    assert terms["view"].item() == pytest.approx(torch.log(torch.tensor(8.0)).item())
+    without = total_loss(blind._replace(view_logits=None), *rest)[0]
+    torch.testing.assert_close(loss - without, 0.3 * terms["view"])
+    knows = blind._replace(view_logits=30 * torch.eye(8)[views])
+    assert total_loss(knows, *rest)[1]["view"] < 1e-6

@@ -91,12 +91,15 @@ def draw_overlay(
 
 
 def _draw_pixels(axes: Axes, image: MedicalImage) -> None:
-    """The radiograph between its 0.5 and 99.5 percentiles; a step of whole pixels keeps very large ones quick."""
+    """The radiograph in its file's window, else between its 0.5 and 99.5 percentiles.
+
+    A step of whole pixels keeps very large ones quick.
+    """
     pixels = image.pixels_yx
     height, width = pixels.shape
     step = max(1, max(height, width) // (2 * _LONG_SIDE))
     shown = pixels[::step, ::step].astype(np.float32)
-    low, high = np.percentile(shown, [0.5, 99.5])
+    low, high = image.window or np.percentile(shown, [0.5, 99.5])
     if high <= low:
         low, high = float(shown.min()), float(shown.max())
     # Each shown pixel stands for the block that it heads; the last block may reach over the border.
@@ -111,9 +114,8 @@ def _draw_structure(axes: Axes, prediction: Prediction, s: int, colour: Colour) 
     mask = prediction.masks[s]
     if not mask.any():
         return
-    grid_height, grid_width = mask.shape
-    x = prediction.grid.to_pixels(np.column_stack([np.arange(grid_width), np.zeros(grid_width)]))[:, 0]
-    y = prediction.grid.to_pixels(np.column_stack([np.zeros(grid_height), np.arange(grid_height)]))[:, 1]
+    columns, rows = np.meshgrid(np.arange(mask.shape[1]), np.arange(mask.shape[0]))
+    x, y = prediction.grid.to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).T.reshape(2, *mask.shape)
     # A little smoothing turns the mask's stairs into the line that they stand for.
     smooth = gaussian_filter(mask.astype(np.float32), 1.2)
     axes.contourf(x, y, smooth, levels=[0.5, 2.0], colors=[colour], alpha=0.14)

@@ -10,6 +10,8 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
+from DenseLandmarksLib.geometry.view import VIEWS
+
 # The Laplace scale of a uv coordinate is kept between 1/1000 of the template's box and the whole of it.
 LOG_SCALE_RANGE = (-7.0, 0.7)
 
@@ -18,12 +20,19 @@ class DenseShapeOutput(NamedTuple):
     """What a dense-shape network returns for B images and S structures.
 
     ``mask_logits`` (B, S, H, W) on the grid; ``uv`` (B, S, 2, h, w), order u, v, on the grid divided by the network's
-    ``stride``; ``log_scale`` like ``uv``, the logarithm of the Laplace scale of each coordinate, or ``None``.
+    ``stride``; ``log_scale`` like ``uv``, the logarithm of the Laplace scale of each coordinate, or ``None``;
+    ``view_logits`` (B, 8) how the image seems to be turned or mirrored, in the order of ``VIEWS``, or ``None``.
     """
 
     mask_logits: Tensor
     uv: Tensor
     log_scale: Tensor | None
+    view_logits: Tensor | None = None
+
+
+def view_head(width: int) -> nn.Sequential:
+    """From features (B, ``width``, h, w) to logits (B, 8): a linear map of their means over 8 x 8 parts of the image."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64 * width, len(VIEWS)))
 
 
 def _split_uv(channels: Tensor, structures: int, uncertainty: bool) -> tuple[Tensor, Tensor | None]:
@@ -39,12 +48,17 @@ class DenseSegNet(nn.Module):
     structures : S.
     channels : of the four levels of the U-Net, (64, 128, 256, 512) in the paper; the first is also the heads' width.
     uncertainty : add a log-scale per uv channel (not in the paper).
+    views : add a head that notices turned and mirrored images (not in the paper).
     """
 
     stride = 1
 
     def __init__(
-        self, structures: int, channels: Sequence[int] = (64, 128, 256, 512), uncertainty: bool = False
+        self,
+        structures: int,
+        channels: Sequence[int] = (64, 128, 256, 512),
+        uncertainty: bool = False,
+        views: bool = False,
     ) -> None:
         super().__init__()
         self.structures, self.uncertainty = structures, uncertainty
@@ -68,12 +82,14 @@ class DenseSegNet(nn.Module):
 
         self.mask_head = head(structures)
         self.uv_head = head(structures * (4 if uncertainty else 2))
+        self.view_head = view_head(width) if views else None
 
     def forward(self, images: Tensor) -> DenseShapeOutput:
         """Predict from z-normalised images (B, 1, H, W)."""
         features = self.unet(images)
         uv, log_scale = _split_uv(self.uv_head(features), self.structures, self.uncertainty)
-        return DenseShapeOutput(self.mask_head(features), uv, log_scale)
+        view_logits = None if self.view_head is None else self.view_head(features)
+        return DenseShapeOutput(self.mask_head(features), uv, log_scale, view_logits)
 
 
 class CompactDenseSegNet(nn.Module):
@@ -87,11 +103,18 @@ class CompactDenseSegNet(nn.Module):
     structures : S.
     channels : of the U-Net's levels; ``channels[0]`` is also the width of stem and heads.
     uncertainty : add a log-scale per uv channel.
+    views : add a head that notices turned and mirrored images.
     """
 
     stride = 2
 
-    def __init__(self, structures: int, channels: Sequence[int] = (32, 64, 128, 256), uncertainty: bool = True) -> None:
+    def __init__(
+        self,
+        structures: int,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        uncertainty: bool = True,
+        views: bool = False,
+    ) -> None:
         super().__init__()
         self.structures, self.uncertainty = structures, uncertainty
         width = channels[0]
@@ -116,6 +139,7 @@ class CompactDenseSegNet(nn.Module):
 
         self.mask_head = head(structures)
         self.uv_head = head(structures * (4 if uncertainty else 2))
+        self.view_head = view_head(width) if views else None
 
     def forward(self, images: Tensor) -> DenseShapeOutput:
         """Predict from z-normalised images (B, 1, H, W)."""
@@ -123,7 +147,8 @@ class CompactDenseSegNet(nn.Module):
         features = self.join(torch.cat([stem, self.unet(stem)], dim=1))
         logits = nn.functional.interpolate(self.mask_head(features), size=images.shape[-2:], mode="bilinear")
         uv, log_scale = _split_uv(self.uv_head(features), self.structures, self.uncertainty)
-        return DenseShapeOutput(logits, uv, log_scale)
+        view_logits = None if self.view_head is None else self.view_head(features)
+        return DenseShapeOutput(logits, uv, log_scale, view_logits)
 
 
 NETWORKS: dict[str, type[DenseSegNet] | type[CompactDenseSegNet]] = {

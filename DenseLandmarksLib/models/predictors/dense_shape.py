@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
-from DenseLandmarksLib.geometry.grid import fit_grid
+from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.view import VIEWS, View
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
-from DenseLandmarksLib.landmarks.locate import locate_landmarks
+from DenseLandmarksLib.landmarks.locate import Located, locate_landmarks
+from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_plausibility
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod
+from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod, UvField
+from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
-from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.predictors.decode import decode_output
 
 logger = logging.getLogger(__name__)
@@ -30,7 +35,8 @@ class DenseShapePredictor:
 
     ``network`` maps z-normalised grids (B, 1, H, W) to :class:`DenseShapeOutput`; ``grid_size`` is (H, W); ``device``
     changes from ``"cuda"`` to ``"cpu"`` for good when the card's memory does not suffice; ``read_out`` as in
-    :class:`~DenseLandmarksLib.landmarks.uv_field.UvField`.
+    :class:`~DenseLandmarksLib.landmarks.uv_field.UvField`; ``expectation`` is what the model was trained on, ``limits``
+    those of the measures of plausibility.
     """
 
     network: nn.Module
@@ -40,6 +46,8 @@ class DenseShapePredictor:
     version: str
     device: str = "cpu"
     read_out: ReadOutMethod = "border"
+    expectation: Expectation = field(default_factory=Expectation)
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -58,31 +66,85 @@ class DenseShapePredictor:
             torch.cuda.empty_cache()
             return self.run_network(grid_pixels)
 
-    def predict(self, image: MedicalImage) -> Prediction:
-        """Predict a radiograph; raises :class:`InputError` for a volume."""
+    def predict(self, image: MedicalImage, view: View | None = None) -> Prediction:
+        """Predict a radiograph, seen through ``view`` or, by default, as its file's orientation asks for.
+
+        Raises :class:`InputError` for a volume.
+        """
         if not image.is_radiograph:
             raise InputError(
                 f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
                 f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
             )
-        grid = fit_grid(image, self.grid_size)
-        output = self.run_network(grid.resample(image.pixels_yx))
-        masks, field = decode_output(output, self.template.structure_names, read_out=self.read_out)
-        located = locate_landmarks(field, self.template, self.grid_size)
-        points_lps_mm = lps_mm_from_pixels(image.volume, grid.to_pixels(located.points))
-        per_pixel = np.diag(1 / grid.scale_xy)
+        if view is None:
+            view, _ = choose_view(self.expectation, image.acquisition)
+        seen = self._look(image, view)
+        plausibility = self._judge(image, seen)
+        points_lps_mm = lps_mm_from_pixels(image.volume, seen.grid.to_pixels(seen.located.points))
+        per_pixel = seen.grid.pixels_per_grid
         structures = tuple(s.name for s in self.template.structures for _ in s.landmark_names)
+        believed = seen.located.found & plausibility.plausible
         landmarks = LandmarkSet(
             names=self.template.landmark_names,
             structures=structures,
             points_lps_mm=points_lps_mm,
             predicted_lps_mm=points_lps_mm.copy(),
-            presence=tuple(Presence.PRESENT if found else Presence.ABSENT for found in located.found),
+            presence=tuple(Presence.PRESENT if found else Presence.ABSENT for found in seen.located.found),
             review=(Review.PREDICTED,) * len(structures),
-            confidence=np.where(located.found, located.confidence, 0.0),
-            covariance_mm2=lps_mm2_from_pixel_covariance(image.volume, per_pixel @ located.covariance @ per_pixel),
+            confidence=np.where(believed, seen.located.confidence, 0.0),
+            covariance_mm2=lps_mm2_from_pixel_covariance(
+                image.volume, per_pixel @ seen.located.covariance @ per_pixel.T
+            ),
             template_uv=np.concatenate([s.landmark_uv for s in self.template.structures]),
         )
         return Prediction(
-            landmarks, self.template.structure_names, masks, grid, field, self.name, self.version, self.device
+            landmarks,
+            self.template.structure_names,
+            seen.masks,
+            seen.grid,
+            seen.field,
+            self.name,
+            self.version,
+            self.device,
+            plausibility,
         )
+
+    def _look(self, image: MedicalImage, view: View) -> _Seen:
+        """One pass over the image through one view, read out and measured."""
+        grid = fit_grid(image, self.grid_size, view)
+        output = self.run_network(grid.resample(image.pixels_yx))
+        masks, uv_field = decode_output(output, self.template.structure_names, read_out=self.read_out)
+        located = locate_landmarks(uv_field, self.template, self.grid_size)
+        measures = measure_plausibility(located, masks, self.template, self.grid_size)
+        turned = View()
+        if output.view_logits is not None:
+            turned = VIEWS[int(output.view_logits[0].argmax())]
+        return _Seen(grid, masks, uv_field, located, measures, turned)
+
+    def _judge(self, image: MedicalImage, seen: _Seen) -> Plausibility:
+        """What speaks against this prediction; only then the network looks once more, as it believes the image to lie."""
+        doubts = doubts_of(seen.measures, self.limits)
+        suggested = None
+        if seen.turned != View():
+            view = seen.grid.view.then(seen.turned.inverse)
+            again = self._look(image, view)
+            # The network was taught how its own kind of image looks when it is turned, not what a hand is.
+            if again.turned == View() and not doubts_of(again.measures, self.limits):
+                suggested = view
+            if suggested or not doubts:
+                doubts = (f"the image looks {seen.turned}", *doubts)
+        return Plausibility(
+            (*self.expectation.doubts(image.acquisition), *doubts), seen.measures, self.limits, suggested
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one pass through one view gives; ``turned`` is how the image seems to be turned as seen."""
+
+    grid: Grid
+    masks: NDArray[np.bool_]
+    field: UvField
+    located: Located
+    measures: dict[str, float]
+    turned: View

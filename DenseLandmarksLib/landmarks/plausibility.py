@@ -1,0 +1,70 @@
+"""Does a prediction look like anything that the model knows? Three measures that need no truth.
+
+A network answers every image, also a hand where it learned chests. What it then says does not hold together: the
+landmarks form no shape of the kind, masks and landmarks contradict each other, the uv maps are vague.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DenseLandmarksLib.landmarks.locate import Located
+from DenseLandmarksLib.landmarks.polygon import polygon_mask
+from DenseLandmarksLib.landmarks.template import Template, umeyama
+
+# What is said when a measure exceeds its limit, with both in the measure's unit.
+DOUBTS = {
+    "shape_residual_mm": "the landmarks lie {value:.0f} mm off the mean shape (at most {limit:.0f} in images of the kind)",
+    "disagreement": "masks and landmarks contradict each other in {value:.0%} of their area (at most {limit:.0%})",
+    "spread_mm": "the landmarks are uncertain by {value:.0f} mm (at most {limit:.0f} in images of the kind)",
+}
+# Said of an image in which hardly anything was found: no finite measure is as bad.
+NOTHING_MM = 1000.0
+
+
+def measure_plausibility(
+    located: Located, masks: NDArray[np.bool_], template: Template, grid_size: tuple[int, int]
+) -> dict[str, float]:
+    """The measures of one prediction; each is larger the less plausible it is.
+
+    ``shape_residual_mm`` : root mean square distance of the landmarks of all found contours from the mean shapes under
+    one similarity, in mm of the template. ``disagreement`` : 1 - Dice of the mask and the polygon of the contour's
+    landmarks, mean over the structures, 1 for one that was not found. ``spread_mm`` : median standard deviation of the
+    landmarks, in mm of the template. ``masks`` is (S, H, W) on the grid of ``grid_size`` (height, width).
+    """
+    mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
+    known, seen = [], []
+    disagreement = np.ones(len(template.structures))
+    start = 0
+    for s, structure in enumerate(template.structures):
+        contour = slice(start, start + len(structure.points_mm))
+        start += len(structure.landmark_names)
+        if not located.found[contour].all():
+            continue
+        known.append(structure.points_mm)
+        seen.append(located.points[contour])
+        polygon = polygon_mask(located.points[contour], grid_size)
+        overlap, total = int((polygon & masks[s]).sum()), int(polygon.sum()) + int(masks[s].sum())
+        disagreement[s] = 1 - 2 * overlap / max(total, 1)
+    residual = spread = NOTHING_MM
+    if seen:
+        shape, image = np.vstack(known), np.vstack(seen) * mm_per_pixel
+        scale, rotation, shift = umeyama(shape, image)
+        scale = max(scale, 1e-6)
+        misfit = image - (scale * shape @ rotation.T + shift)
+        residual = min(float(np.sqrt((misfit**2).sum(axis=1).mean())) / scale, NOTHING_MM)
+        deviation = np.sqrt(np.trace(located.covariance[located.found], axis1=1, axis2=2) / 2)
+        spread = min(float(np.median(deviation)) * mm_per_pixel / scale, NOTHING_MM)
+    return {"shape_residual_mm": residual, "disagreement": float(disagreement.mean()), "spread_mm": spread}
+
+
+def doubts_of(measures: Mapping[str, float], limits: Mapping[str, float]) -> tuple[str, ...]:
+    """One clause for each measure that exceeds its limit; measures without a limit raise no doubt."""
+    return tuple(
+        text.format(value=measures[name], limit=limits[name])
+        for name, text in DOUBTS.items()
+        if name in limits and measures[name] > limits[name]
+    )

@@ -1,0 +1,104 @@
+"""``python -m training calibrate``: how odd may a prediction be? Limits from cases that a model did not see."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.bundle import load_bundle
+from training.data import read_dataset
+from training.evaluate import read_case
+from training.export import record_limits
+
+FALSE_ALARMS = 0.01
+
+
+def joint_limits(measures: NDArray[np.float64], false_alarms: float = FALSE_ALARMS) -> NDArray[np.float64]:
+    """Limits (K,) of K positive measures (N, K) such that a share ``false_alarms`` of the N cases exceeds any of them.
+
+    Each measure is taken as log-normal, so that all limits lie equally many standard deviations above their mean, and
+    that number is the quantile over the cases of the largest deviation of each.
+    """
+    log = np.log(np.maximum(measures, 1e-9))
+    mean, deviation = log.mean(axis=0), np.maximum(log.std(axis=0, ddof=1), 1e-9)
+    worst = ((log - mean) / deviation).max(axis=1)
+    return np.asarray(np.exp(mean + np.quantile(worst, 1 - false_alarms) * deviation), np.float64)
+
+
+def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tuple[list[dict[str, float]], int]:
+    """Measures of plausibility of every training case by the model that was trained without it.
+
+    Returns them and the number of cases that seemed turned. Raises :class:`InputError` for a model that was trained on
+    all cases, or when two held out the same fold.
+    """
+    from DenseLandmarksLib.models.registry import open_bundle
+
+    dataset = read_dataset(data).of_split("train")
+    measures: list[dict[str, float]] = []
+    turned = 0
+    folds: set[int] = set()
+    for folder in folders:
+        bundle = load_bundle(folder)
+        recipe = bundle.metadata["training"]["recipe"]
+        fold = int(recipe["validation_fold"])
+        if fold < 0 or fold in folds:
+            what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
+            raise InputError(f"expected models of 'fit --fold', each without another fold, got {what}: {folder}.")
+        folds.add(fold)
+        predictor = open_bundle(bundle, device)
+        cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
+        for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
+            plausibility = predictor.predict(read_case(case, dataset)).plausibility
+            measures.append(dict(plausibility.measures))
+            turned += plausibility.suggested_view not in (None, View())
+    return measures, turned
+
+
+def calibrate(model: Path, folders: Sequence[Path], data: Path, device: str = "cpu") -> dict[str, Any]:
+    """Write limits of plausibility into the bundle ``model`` and return its new entry."""
+    measures, turned = out_of_fold_measures(folders, data, device)
+    names = list(measures[0])
+    table = np.array([[row[name] for name in names] for row in measures])
+    limits = joint_limits(table)
+    entry = {
+        "limits": dict(zip(names, limits.round(4).tolist(), strict=True)),
+        "cases": len(table),
+        "above": int((table > limits).any(axis=1).sum()),
+        "seemed_turned": turned,
+        "false_alarms": FALSE_ALARMS,
+    }
+    record_limits(model, entry)
+    return entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``python -m training calibrate``."""
+    parser.add_argument("--model", required=True, type=Path, metavar="FOLDER", help="the bundle that gets the limits")
+    parser.add_argument(
+        "--folds",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="bundles of 'fit --fold' by the same recipe",
+    )
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="the data folder all were trained on")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Calibrate and say what came of it."""
+    entry = calibrate(arguments.model, arguments.folds, arguments.data, arguments.device)
+    print(f"limits over {entry['cases']} cases that their model did not see ({entry['above']} above them):")
+    for name, limit in entry["limits"].items():
+        print(f"  {name}: {limit:.3g}")
+    return 0
