@@ -5,15 +5,36 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+from DenseLandmarksLib.annotation.case_key import installation_salt
+from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.models.bundle import read_metadata
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
+from DenseLandmarksLib.predict_files import NewLandmark, Options, Outcome, find_files, predict_files
+
+PREDICT_EPILOG = """\
+In --output, for film.dcm:
+  film.overlay.png   structures and landmarks drawn over the image
+  film.mrk.json      landmarks, for 3D Slicer
+  film.seg.nrrd      structures, for 3D Slicer
+  film.report.json   all of it as numbers
+  summary.csv        one row for each image: done, doubtful (look at it) or failed (and why)
+Where two images share a name, the key of the case is added. Where the name of a DICOM file tells who the
+patient is, the results are called case-KEY.
+
+exit status: 0 all images predicted, doubtful ones too; 2 at least one failed, or a mistake in what was given;
+130 stopped with Ctrl+C, with everything written whole
+"""
 
 
 def model_table() -> str:
@@ -36,66 +57,88 @@ def model_table() -> str:
     )
 
 
-def parse_landmark(text: str) -> tuple[str, str, np.ndarray]:
-    """``NAME=STRUCTURE:U,V`` as name, structure and uv (2,); raises :class:`InputError` for anything else."""
+def parse_landmark(text: str) -> NewLandmark:
+    """``NAME=STRUCTURE:U,V`` as a landmark; raises :class:`InputError` for anything else."""
     try:
         name, place = text.split("=")
         structure, coordinates = place.split(":")
-        uv = np.array([float(value) for value in coordinates.split(",")])
-        if uv.shape != (2,) or not np.isfinite(uv).all() or not name:
+        u, v = (float(value) for value in coordinates.split(","))
+        if not np.isfinite([u, v]).all() or not name:
             raise ValueError
     except ValueError:
         raise InputError(
             f"expected --landmark NAME=STRUCTURE:U,V such as apex=heart:0.3,0.8, got {text!r}. Write it so."
         ) from None
-    return name, structure, uv
+    return NewLandmark(name, structure, (u, v))
 
 
-def predict(arguments: argparse.Namespace) -> int:
-    """Predict every image; an image that cannot be used is told in one line and the others go on."""
-    from dataclasses import replace
+def options_of(arguments: argparse.Namespace) -> Options:
+    """Everything given on the command line that changes results."""
+    spacing = arguments.spacing
+    if spacing is not None and not (np.isfinite(spacing) and spacing > 0):
+        raise InputError(f"expected --spacing to be a positive number of mm, got {spacing}. Correct or omit it.")
+    return Options(
+        spacing_mm=None if spacing is None else (spacing, spacing),
+        new_landmarks=tuple(parse_landmark(text) for text in arguments.landmark),
+    )
 
-    from DenseLandmarksLib.annotation.exports.results import write_results
-    from DenseLandmarksLib.geometry.read_image import read_image
-    from DenseLandmarksLib.models.bundle import load_bundle
-    from DenseLandmarksLib.models.registry import open_bundle
 
-    first: dict[str, Path] = {}
-    for path in arguments.images:
-        if first.setdefault(path.name, path) is not path:
-            raise InputError(
-                f"expected images of different names, since results are named after them, got {first[path.name]} and "
-                f"{path}. Give each its own --output."
-            )
-    bundle = load_bundle(find_bundle(arguments.model))
-    new = [parse_landmark(text) for text in arguments.landmark]
+def with_new_landmarks(bundle: Bundle, landmarks: Sequence[NewLandmark]) -> Bundle:
+    """The bundle with landmarks added to its template; raises :class:`InputError` for one that does not fit."""
     template = bundle.template
-    for name, structure, uv in new:
+    for landmark in landmarks:
         try:
-            template = template.with_landmark(structure, name, uv)
+            template = template.with_landmark(landmark.structure, landmark.name, np.array(landmark.uv))
         except (KeyError, ValueError) as error:
             raise InputError(
                 f"expected a new landmark on a structure of {bundle.name}: {error.args[0]}. Correct --landmark."
             ) from error
-    predictor = open_bundle(replace(bundle, template=template), arguments.device)
-    spacing = (arguments.spacing, arguments.spacing) if arguments.spacing is not None else None
-    failed = 0
-    for path in arguments.images:
-        try:
-            image = read_image(path, spacing)
-            prediction = predictor.predict(image)
-            written = write_results(arguments.output, image, prediction, bundle.styles, [name for name, _, _ in new])
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        scale = "pixels, the spacing is unknown" if image.unit == "px" else f"mm, spacing {image.spacing_source}"
-        absent = sum(presence == "absent" for presence in prediction.landmarks.presence)
-        found = f"{len(prediction.landmarks) - absent} of {len(prediction.landmarks)} landmarks"
-        print(f"{path.name}: {found} ({scale}); ran on {prediction.device}")
-        for file in written:
-            print(f"  {file}")
-    return 2 if failed else 0
+    return replace(bundle, template=template)
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Predict every image; one that cannot be used is told in one line and the others go on."""
+    from DenseLandmarksLib.models.registry import open_bundle
+
+    options = options_of(arguments)
+    files, others = find_files(arguments.images)
+    if not files:
+        folders = ", ".join(map(str, arguments.images))
+        raise InputError(f"expected images in {folders}, got {others} other files. Name the folder that holds them.")
+    bundle = with_new_landmarks(load_bundle(find_bundle(arguments.model)), options.new_landmarks)
+    salt = installation_salt()
+    predictor = open_bundle(bundle, arguments.device)
+    outcomes = predict_files(files, bundle, predictor, arguments.output, salt, options, arguments.resume)
+    many = len(files) > 1
+    tally: Counter[str] = Counter()
+    # Only a person at a terminal sees a bar; a log gets the lines.
+    bar = tqdm(outcomes, total=len(files), unit="image", disable=not (many and sys.stderr.isatty()))
+    with bar, logging_redirect_tqdm():
+        for outcome in bar:
+            tally["done before" if outcome.was_done else outcome.row.status] += 1
+            tell(outcome, with_files=not many)
+    summary = arguments.output / SUMMARY_FILE
+    if many or others:
+        counts = [f"{tally[status]} {status}" for status in (*Status, "done before") if tally[status]]
+        counts += [f"{others} other files passed over"] if others else []
+        print(f"{', '.join(counts)}: {summary}")
+    return 2 if tally[Status.FAILED] else 0
+
+
+def tell(outcome: Outcome, with_files: bool) -> None:
+    """Say in a line what came of one image, above the progress bar where there is one."""
+    row = outcome.row
+    if row.status == Status.FAILED:
+        tqdm.write(f"error: {outcome.error}", file=sys.stderr)
+        return
+    if row.status == Status.DOUBTFUL:
+        tqdm.write(f"warning: {row.name}: {row.doubts}", file=sys.stderr)
+    scale = "pixels, the spacing is unknown" if row.unit == "px" else f"mm, spacing {row.spacing_source}"
+    found = f"{row.landmarks_present} of {row.landmarks} landmarks"
+    how = "was done before" if outcome.was_done else f"ran on {row.device}"
+    tqdm.write(f"{row.name}: {found} ({scale}); {how}", file=sys.stdout)
+    for path in outcome.written if with_files else ():
+        tqdm.write(f"  {path}", file=sys.stdout)
 
 
 def exit_status(act: Callable[[], int]) -> int:
@@ -112,7 +155,7 @@ def exit_status(act: Callable[[], int]) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("stopped; what was written is whole", file=sys.stderr)
+        print("stopped; what was written is whole, and --resume goes on from there", file=sys.stderr)
         return 130
 
 
@@ -120,10 +163,25 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns its exit status (2 for a mistake in what was given)."""
     parser = argparse.ArgumentParser(prog="dense-landmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("predict", help="find structures and landmarks in images")
-    run.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MHA")
+    run = commands.add_parser(
+        "predict",
+        help="find structures and landmarks in images",
+        description="Find structures and landmarks in images.",
+        epilog=PREDICT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MHA files; folders are searched for them, with all folders inside",
+    )
     run.add_argument("--model", required=True, help="name of a model, see 'dense-landmarks models', or a bundle folder")
-    run.add_argument("--output", type=Path, required=True, help="folder for overlay, markups, segmentation and report")
+    run.add_argument("--output", type=Path, required=True, help="folder for the results, made where it is missing")
+    run.add_argument(
+        "--resume", action="store_true", help="pass over images that are done; failed ones are tried again"
+    )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--spacing", type=float, help="mm per pixel, where the file does not say")
     run.add_argument(

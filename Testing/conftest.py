@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,13 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, chest_template: Templa
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     export_bundle(folder, recipe, chest_template, CompactDenseSegNet(5, (4, 8)), cases)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_touches_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What an installation keeps for itself goes into a temporary folder, in child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("user_data"))
+        patch.setenv("XDG_DATA_HOME", folder)
+        patch.setenv("LOCALAPPDATA", folder)
+        yield

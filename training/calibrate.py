@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import AS_STORED
 from DenseLandmarksLib.models.bundle import load_bundle
 from training.data import read_dataset
 from training.evaluate import read_case
@@ -59,7 +59,7 @@ def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tu
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
             plausibility = predictor.predict(read_case(case, dataset)).plausibility
             measures.append(dict(plausibility.measures))
-            turned += plausibility.suggested_view not in (None, View())
+            turned += plausibility.suggested_view not in (None, AS_STORED)
     return measures, turned
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import AS_STORED, View
 
 FloatArray = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Grid:
     size: tuple[int, int]
     image_size: tuple[int, int]
     inner: tuple[int, int, int, int]
-    view: View = View()
+    view: View = AS_STORED
 
     @property
     def _scale_xy(self) -> FloatArray:
@@ -95,7 +95,7 @@ def _block_means(pixels: NDArray[np.generic], tall: int, wide: int) -> NDArray[n
     return blocks
 
 
-def fit_grid(image: MedicalImage, size: tuple[int, int], view: View = View()) -> Grid:
+def fit_grid(image: MedicalImage, size: tuple[int, int], view: View = AS_STORED) -> Grid:
     """Lay a grid of ``size`` (height, width) over a radiograph: true proportions, as large as fits, centred.
 
     ``view`` says how the model shall see the stored image.

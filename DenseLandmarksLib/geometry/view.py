@@ -82,5 +82,6 @@ class View:
         return " and ".join(parts) or "as stored"
 
 
+AS_STORED = View()
 VIEWS = tuple(View(turn, flip) for flip, turn in product((False, True), (0, 90, 180, 270)))
 """All eight."""

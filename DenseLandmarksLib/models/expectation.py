@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
-from DenseLandmarksLib.geometry.view import VIEWS, View
+from DenseLandmarksLib.geometry.view import AS_STORED, VIEWS, View
 
 LISTS = ("body_parts", "view_positions", "patient_orientation")
 OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "H": "F", "F": "H"}
@@ -90,8 +90,8 @@ def choose_view(
     elif acquisition.patient_orientation and expectation.patient_orientation:
         # The mirror image of a patient has its right where the patient has the left.
         wanted = tuple(OPPOSITE[o] if other_side and o in "RL" else o for o in expectation.patient_orientation)
-        view = view_between(acquisition.patient_orientation, wanted) or View()
+        view = view_between(acquisition.patient_orientation, wanted) or AS_STORED
         reason = " ".join(filter(None, ("from the orientation that the file states", of_side)))
     else:
         view, reason = View(flip=other_side), of_side
-    return view, reason if view != View() else ""
+    return view, reason if view != AS_STORED else ""

@@ -10,15 +10,17 @@ import pytest
 
 from DenseLandmarksLib.annotation.exports.report import report
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
-from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 
 def test_the_report_is_json_without_nan_and_says_what_made_it(radiograph: MedicalImage, prediction: Prediction) -> None:
-    read = json.loads(json.dumps(report(radiograph, prediction), allow_nan=False))
+    read = json.loads(json.dumps(report(radiograph, prediction, case_key="0123456789abcdef"), allow_nan=False))
     assert read["model"] == {"name": "chest-xray", "version": "3", "device": "cpu"}
     assert read["image"] == {
         "name": "chest.dcm",
+        "case_key": "0123456789abcdef",
         "size_px": [120, 100],
         "spacing": [0.5, 0.8],
         "spacing_source": "calibrated",
@@ -65,3 +67,19 @@ def test_areas_are_those_of_the_image_not_of_the_grid(
 def test_without_a_spacing_lengths_are_pixels(radiograph: MedicalImage, prediction: Prediction) -> None:
     unknown = report(replace(radiograph, spacing_source=SpacingSource.UNKNOWN), prediction)
     assert (unknown["unit"], unknown["image"]["spacing_source"]) == ("px", "unknown")
+
+
+def test_a_doubt_stands_in_the_report_with_what_it_rests_on(radiograph: MedicalImage, prediction: Prediction) -> None:
+    doubtful = Plausibility(("the image looks mirrored",), {"spread_mm": 30.0}, {"spread_mm": 12.5}, View(flip=True))
+    said = report(radiograph, replace(prediction, plausibility=doubtful))["plausibility"]
+    assert said == {
+        "plausible": False,
+        "doubts": ["the image looks mirrored"],
+        "measures": {"spread_mm": 30.0},
+        "limits": {"spread_mm": 12.5},
+        "suggested_view": "mirrored",
+    }
+    # A model without limits cannot call anything plausible.
+    assert report(radiograph, prediction)["plausibility"]["plausible"] is None
+    believed = Plausibility(limits={"spread_mm": 12.5})
+    assert report(radiograph, replace(prediction, plausibility=believed))["plausibility"]["plausible"] is True

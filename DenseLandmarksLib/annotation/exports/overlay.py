@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from DenseLandmarksLib.files import write_beside_and_rename
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
-from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _LINE_HEIGHT = 26
 _LEGEND_COLUMN_WIDTH = 240
 _BACKGROUND = "#101418"
 _INK = "#e8eaed"
+_WARNING = "#ffb454"
+_WARNING_CHARACTER_WIDTH, _WARNING_LINE_HEIGHT = 9.5, 21
 _HIGHLIGHT: Colour = (1.0, 0.9, 0.2)
 _NO_STYLE: Colour = (0.8, 0.8, 0.8)
 # 90 % of a Gaussian in the plane lies within this many standard deviations: sqrt of the chi-square quantile, 2 degrees.
@@ -46,8 +49,9 @@ def draw_overlay(
     """Draw structures, landmarks and their uncertainty over a radiograph, with a legend, into a PNG.
 
     Structures are contours with a light fill; landmarks are dots (hollow where absent: the best guess); ellipses hold
-    90 % of where the model expects the landmark, for about forty landmarks when there are more. ``extra`` names the
-    landmarks to highlight with a labelled star. ``KeyError`` for a name in ``extra`` that the prediction lacks.
+    90 % of where the model expects the landmark, for about forty landmarks when there are more. A doubtful prediction
+    carries its doubts above the picture, and its outlines are dashed. ``extra`` names the landmarks to highlight with a
+    labelled star. ``KeyError`` for a name in ``extra`` that the prediction lacks.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -62,9 +66,13 @@ def draw_overlay(
     columns = int(width // _LEGEND_COLUMN_WIDTH)
     strip = _LINE_HEIGHT * (math.ceil(len(handles) / columns) + 2.5)  # and two lines of text
 
-    figure = Figure(figsize=(width / _DPI, (height + strip) / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    warning = _warning(prediction.plausibility, int(width / _WARNING_CHARACTER_WIDTH))
+    banner = _WARNING_LINE_HEIGHT * (len(warning) + 0.8) if warning else 0
+    whole = height + strip + banner
+
+    figure = Figure(figsize=(width / _DPI, whole / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, strip / (height + strip), 1, height / (height + strip)))
+    axes = figure.add_axes((0, strip / whole, 1, height / whole))
     axes.set_axis_off()
     _draw_pixels(axes, image)
     for s, name in enumerate(prediction.structures):
@@ -78,7 +86,7 @@ def draw_overlay(
     figure.legend(
         handles=handles,
         loc="upper center",
-        bbox_to_anchor=(0.5, strip / (height + strip)),
+        bbox_to_anchor=(0.5, strip / whole),
         ncols=columns,
         frameon=False,
         fontsize=11,
@@ -86,6 +94,16 @@ def draw_overlay(
         handlelength=1.6,
     )
     figure.text(0.5, 0.012, _caption(image, prediction), color=_INK, fontsize=10, ha="center", va="bottom")
+    if warning:
+        figure.text(
+            0.5,
+            1 - 0.4 * _WARNING_LINE_HEIGHT / whole,
+            "\n".join(warning),
+            color=_WARNING,
+            fontsize=12,
+            ha="center",
+            va="top",
+        )
     with write_beside_and_rename(path) as temporary:
         canvas.print_png(str(temporary))
 
@@ -119,7 +137,8 @@ def _draw_structure(axes: Axes, prediction: Prediction, s: int, colour: Colour) 
     # A little smoothing turns the mask's stairs into the line that they stand for.
     smooth = gaussian_filter(mask.astype(np.float32), 1.2)
     axes.contourf(x, y, smooth, levels=[0.5, 2.0], colors=[colour], alpha=0.14)
-    line = axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=1.6)
+    style = "solid" if prediction.plausibility.plausible else "dashed"
+    line = axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=1.6, linestyles=style)
     line.set_path_effects([withStroke(linewidth=2.8, foreground="black", alpha=0.45)])
 
 
@@ -223,6 +242,12 @@ def _legend_handles(prediction: Prediction, colours: dict[str, Colour], starred:
     if starred:
         handles.append(Line2D([], [], **(_star(present=True) | {"ms": 11}), label="new landmark"))
     return handles
+
+
+def _warning(plausibility: Plausibility, columns: int) -> list[str]:
+    """Lines of at most ``columns`` characters that say why a prediction is doubtful; none for a plausible one."""
+    doubts = [line for doubt in plausibility.doubts for line in wrap(doubt, columns, subsequent_indent="  ")]
+    return ["DOUBTFUL", *doubts] if doubts else []
 
 
 def _caption(image: MedicalImage, prediction: Prediction) -> str:

@@ -17,13 +17,16 @@ from DenseLandmarksLib.models.structure_style import StructureStyle
 RESEARCH_USE_ONLY = "Research use only. Not a medical device; not for diagnosis or treatment."
 
 
-def report(image: MedicalImage, prediction: Prediction, styles: Sequence[StructureStyle] = ()) -> dict[str, Any]:
+def report(
+    image: MedicalImage, prediction: Prediction, styles: Sequence[StructureStyle] = (), case_key: str | None = None
+) -> dict[str, Any]:
     """Everything a prediction says about one radiograph, as JSON types; NaN becomes ``None``.
 
     Lengths and areas are in ``unit`` and its square: ``"mm"``, or ``"px"`` when the spacing is unknown. A landmark
     that is not present has no position; an absent one gives its best guess under a name of its own.
     ``standard_deviation`` is that along the direction in which the point is least sure. With ``styles``, structures
-    carry their terminology.
+    carry their terminology. ``plausible`` is ``None`` for models that cannot tell. ``case_key`` as
+    :func:`~DenseLandmarksLib.annotation.case_key.case_key` gives it.
     """
     spacing_x, spacing_y, _ = image.volume.GetSpacing()
     width, height, _ = image.volume.GetSize()
@@ -33,10 +36,13 @@ def report(image: MedicalImage, prediction: Prediction, styles: Sequence[Structu
         "model": {"name": prediction.model_name, "version": prediction.model_version, "device": prediction.device},
         "image": {
             "name": image.name,
+            "case_key": case_key,
             "size_px": [width, height],
             "spacing": [_number(spacing_x, 6), _number(spacing_y, 6)],
             "spacing_source": str(image.spacing_source),
         },
+        "view": str(prediction.view),
+        "plausibility": _plausibility(prediction),
         "unit": image.unit,
         "frame": "positions are physical LPS of the image; pixels are continuous indices (x, y), centres at integers",
         "structures": [_structure(image, prediction, s, terms) for s in range(len(prediction.structures))],
@@ -44,11 +50,36 @@ def report(image: MedicalImage, prediction: Prediction, styles: Sequence[Structu
     }
 
 
-def _structure(image: MedicalImage, prediction: Prediction, s: int, terms: dict[str, Any]) -> dict[str, Any]:
+def structure_is_found(prediction: Prediction, s: int) -> bool:
+    """Whether the mask of structure ``s`` has a pixel in the image; the padding around the image is nobody's."""
+    return _count(prediction, s) > 0
+
+
+def _count(prediction: Prediction, s: int) -> int:
     top, left, height, width = prediction.grid.inner
-    spacing_x, spacing_y, _ = image.volume.GetSpacing()
-    pixel_area = spacing_x * spacing_y / np.prod(prediction.grid.scale_xy)
-    count = int(prediction.masks[s, top : top + height, left : left + width].sum())
+    return int(prediction.masks[s, top : top + height, left : left + width].sum())
+
+
+def is_plausible(prediction: Prediction) -> bool | None:
+    """What the model says about its own prediction; ``None`` for models without limits, which cannot tell."""
+    plausibility = prediction.plausibility
+    return plausibility.plausible if plausibility.limits or plausibility.doubts else None
+
+
+def _plausibility(prediction: Prediction) -> dict[str, Any]:
+    plausibility = prediction.plausibility
+    return {
+        "plausible": is_plausible(prediction),
+        "doubts": list(plausibility.doubts),
+        "measures": {name: _number(value, 4) for name, value in plausibility.measures.items()},
+        "limits": {name: _number(value, 4) for name, value in plausibility.limits.items()},
+        "suggested_view": None if plausibility.suggested_view is None else str(plausibility.suggested_view),
+    }
+
+
+def _structure(image: MedicalImage, prediction: Prediction, s: int, terms: dict[str, Any]) -> dict[str, Any]:
+    pixel_area = float(np.prod(prediction.grid.pixel_size(image.volume.GetSpacing()[:2])))
+    count = _count(prediction, s)
     name = prediction.structures[s]
     entry: dict[str, Any] = {"name": name, "found": count > 0, "area": _number(count * pixel_area, 1)}
     if name in terms:

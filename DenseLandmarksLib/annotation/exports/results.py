@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,14 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
+RESULT_ENDINGS = (".overlay.png", ".mrk.json", ".seg.nrrd", ".report.json")
+
+
+def result_paths(folder: Path, name: str) -> tuple[Path, Path, Path, Path]:
+    """Overlay, markups, segmentation and report of the image that is called ``name``."""
+    overlay, markups, segmentation, report_path = (folder / f"{name}{ending}" for ending in RESULT_ENDINGS)
+    return overlay, markups, segmentation, report_path
+
 
 def write_results(
     folder: Path,
@@ -23,18 +33,35 @@ def write_results(
     prediction: Prediction,
     styles: Sequence[StructureStyle],
     new_landmarks: Sequence[str] = (),
-) -> list[Path]:
+    case_key: str | None = None,
+) -> tuple[Path, ...]:
     """Write overlay, markups, segmentation and report of a radiograph; returns their paths, the picture first.
 
-    ``new_landmarks`` names those that the model was never trained on; the overlay shows them as stars.
+    The files are called after ``image.name``, which stands in the overlay and the report as well. ``new_landmarks``
+    names those that the model was never trained on; the overlay shows them as stars. ``case_key`` goes into the report.
     """
-    overlay = folder / f"{image.name}.overlay.png"
-    markups = folder / f"{image.name}.mrk.json"
-    segmentation = folder / f"{image.name}.seg.nrrd"
-    report_path = folder / f"{image.name}.report.json"
+    overlay, markups, segmentation, report_path = paths = result_paths(folder, image.name)
     draw_overlay(overlay, image, prediction, styles, new_landmarks)
     write_markups(markups, prediction.landmarks, image.unit)
     masks = np.stack([prediction.grid.mask_on_image(mask) for mask in prediction.masks])[:, None]
     write_segmentation(segmentation, masks, image.volume, styles)
-    write_json(report_path, report(image, prediction, styles))
-    return [overlay, markups, segmentation, report_path]
+    write_json(report_path, report(image, prediction, styles, case_key))
+    return paths
+
+
+def results_are_whole(folder: Path, name: str) -> bool:
+    """Whether all result files of the image that is called ``name`` are there and can be read to their end."""
+    from PIL import Image
+
+    overlay, markups, segmentation, report_path = result_paths(folder, name)
+    try:
+        with Image.open(overlay) as picture:
+            picture.verify()
+        json.loads(markups.read_bytes())
+        json.loads(report_path.read_bytes())
+        _header, _, voxels = segmentation.read_bytes().partition(b"\n\n")
+        gzip_reader = zlib.decompressobj(wbits=31)
+        gzip_reader.decompress(voxels)
+    except (OSError, ValueError, SyntaxError, zlib.error):  # SyntaxError is Pillow's word for a broken PNG
+        return False
+    return gzip_reader.eof

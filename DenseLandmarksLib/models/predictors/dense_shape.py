@@ -15,7 +15,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.geometry.view import VIEWS, View
+from DenseLandmarksLib.geometry.view import AS_STORED, VIEWS, View
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.locate import Located, locate_landmarks
 from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_plausibility
@@ -116,7 +116,7 @@ class DenseShapePredictor:
         masks, uv_field = decode_output(output, self.template.structure_names, read_out=self.read_out)
         located = locate_landmarks(uv_field, self.template, self.grid_size)
         measures = measure_plausibility(located, masks, self.template, self.grid_size)
-        turned = View()
+        turned = AS_STORED
         if output.view_logits is not None:
             turned = VIEWS[int(output.view_logits[0].argmax())]
         return _Seen(grid, masks, uv_field, located, measures, turned)
@@ -125,11 +125,11 @@ class DenseShapePredictor:
         """What speaks against this prediction; only then the network looks once more, as it believes the image to lie."""
         doubts = doubts_of(seen.measures, self.limits)
         suggested = None
-        if seen.turned != View():
+        if seen.turned != AS_STORED:
             view = seen.grid.view.then(seen.turned.inverse)
             again = self._look(image, view)
             # The network was taught how its own kind of image looks when it is turned, not what a hand is.
-            if again.turned == View() and not doubts_of(again.measures, self.limits):
+            if again.turned == AS_STORED and not doubts_of(again.measures, self.limits):
                 suggested = view
             if suggested or not doubts:
                 doubts = (f"the image looks {seen.turned}", *doubts)

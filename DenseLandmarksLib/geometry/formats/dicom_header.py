@@ -1,0 +1,198 @@
+"""The tags of a DICOM image, by pydicom, checked against its limits, its length and its codestreams before decoding."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.formats.dicom_codestream import codestream_sizes
+from DenseLandmarksLib.geometry.formats.dicom_tags import tag_code, tag_number, tag_values
+from DenseLandmarksLib.geometry.formats.image_limits import MAX_JPEG_PIXELS_PER_BYTE, check_held, check_size
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+PIXEL_TAGS = [
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+]
+# Nothing else is read, so that no patient, place or day can get into an object or a message.
+_TAGS = [
+    *PIXEL_TAGS,
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "ImageLaterality",
+    "Laterality",
+    "PatientOrientation",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "PixelSpacing",
+    "PixelSpacingCalibrationType",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_DEFLATED = IMPLICIT_LITTLE_ENDIAN + ".1.99"
+_NATIVE = (IMPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN + ".1", IMPLICIT_LITTLE_ENDIAN + ".2", _DEFLATED)
+_RLE = IMPLICIT_LITTLE_ENDIAN + ".5"
+# JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000: what ITK's GDCM decodes (DICOM PS3.5, 10).
+_CODESTREAMS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))
+_JPEGS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70))
+_MAX_INFLATED_BYTES = 1 << 28
+_PIXEL_DATA = 0x7FE00010
+
+
+def read_header(path: Path) -> Dataset:
+    """What is needed of a DICOM file's tags; raises :class:`InputError` for one without an image or beyond decoding.
+
+    Sizes are checked here against the limits, the length of the file and the codestreams' own headers.
+    """
+    with _data_set(path) as (dataset, file, length):
+        if "Rows" not in dataset or "Columns" not in dataset:
+            raise InputError(
+                f"{path}: expected a DICOM image, got a DICOM object without one "
+                f"(modality {stated_modality(dataset)}); give the image file"
+            )
+        _check_pixel_tags(dataset)
+        stored = stored_bytes(dataset)
+        size = image_size(dataset)
+        check_size(path, size, stored / math.prod(size))
+        syntax = getattr(dataset.file_meta, "TransferSyntaxUID", IMPLICIT_LITTLE_ENDIAN)
+        if syntax not in (*_NATIVE, _RLE, *_CODESTREAMS):
+            name = getattr(syntax, "name", syntax)
+            name = "a private one" if name == syntax else name
+            raise InputError(f"{path}: expected a transfer syntax for images, got {name}; export it uncompressed")
+        if syntax in _NATIVE:
+            check_held(length - file.tell(), _native_bytes(dataset, file, stored))
+        elif syntax in _CODESTREAMS:
+            expected = (size[0], size[1], int(tag_number(dataset, "SamplesPerPixel", 1)))
+            if syntax in _JPEGS:
+                check_held(length, math.prod(size), MAX_JPEG_PIXELS_PER_BYTE)
+            for found in codestream_sizes(file):
+                if found[:3] != expected or found.bits > tag_number(dataset, "BitsAllocated", 0):
+                    raise InputError(
+                        f"{path}: expected compressed pixels of {size[0]} x {size[1]}, got some of "
+                        f"{found.columns} x {found.rows} with {found.samples} values of {found.bits} bits; "
+                        "export the image again"
+                    )
+    return dataset
+
+
+def series_of(path: Path) -> str | None:
+    """The series that a DICOM file's image belongs to, ``None`` for an object without one such as a report or DICOMDIR."""
+    with _data_set(path) as (dataset, _, _):
+        return str(dataset.get("SeriesInstanceUID", "")) if "Rows" in dataset else None
+
+
+def stated_modality(dataset: Dataset) -> str:
+    return tag_code(dataset, "Modality") or "not stated"
+
+
+def frame_count(dataset: Dataset) -> int:
+    return int(tag_number(dataset, "NumberOfFrames", 1))
+
+
+def image_size(dataset: Dataset) -> tuple[int, int, int]:
+    return int(dataset.Columns), int(dataset.Rows), frame_count(dataset)
+
+
+def stored_bytes(dataset: Dataset) -> int:
+    samples = int(tag_number(dataset, "SamplesPerPixel", 1))
+    if "_422" in tag_code(dataset, "PhotometricInterpretation"):  # two colours for two pixels
+        samples = 2
+    return math.ceil(math.prod(image_size(dataset)) * samples * tag_number(dataset, "BitsAllocated", 16) / 8)
+
+
+def _check_pixel_tags(dataset: Dataset) -> None:
+    """Refuse (``ValueError``) what DICOM PS3.3, C.7.6.3.1 does not allow; GDCM makes an image of it all the same."""
+    samples, allocated, stored, signed, frames = (
+        tag_number(dataset, keyword, otherwise)
+        for keyword, otherwise in (
+            ("SamplesPerPixel", 1),
+            ("BitsAllocated", 0),
+            ("BitsStored", 0),
+            ("PixelRepresentation", 0),
+            ("NumberOfFrames", 0 if "NumberOfFrames" in dataset and tag_values(dataset, "NumberOfFrames") else 1),
+        )
+    )
+    photometric = tag_code(dataset, "PhotometricInterpretation")
+    colour = photometric in ("RGB", "ARGB", "CMYK", "HSV") or photometric.startswith("YBR_")
+    if (
+        allocated not in (1, 8, 12, 16, 32, 64)
+        or not 0 < stored <= allocated
+        or signed not in (0, 1)
+        or frames < 1
+        or samples != (1 if not colour else 4 if photometric in ("ARGB", "CMYK") else 3)
+        or not (colour or photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
+    ):
+        raise ValueError("pixel tags that cannot be")
+
+
+@contextmanager
+def _data_set(path: Path) -> Iterator[tuple[Dataset, BinaryIO, int]]:
+    """The tags up to the pixel data, the stream at the pixel data (if any), and the length of the stream."""
+    import pydicom
+    from pydicom.filereader import _read_file_meta_info, read_dataset, read_preamble
+    from pydicom.tag import Tag
+
+    with path.open("rb") as file:
+        read_preamble(file, force=True)
+        meta = _read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") != _DEFLATED:
+            file.seek(0)
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            yield dataset, file, os.fstat(file.fileno()).st_size
+            return
+        # pydicom would inflate whatever is in it.
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _MAX_INFLATED_BYTES + 1)
+    if len(inflated) > _MAX_INFLATED_BYTES:
+        raise InputError(
+            f"{path}: expected at most {_MAX_INFLATED_BYTES >> 20} MiB in a deflated file, got more; "
+            "export it uncompressed"
+        )
+    stream = BytesIO(inflated)
+    dataset = read_dataset(
+        stream, False, True, stop_when=lambda tag, *_: tag == _PIXEL_DATA, specific_tags=[Tag(name) for name in _TAGS]
+    )
+    dataset.file_meta = meta
+    yield dataset, stream, len(inflated)
+
+
+def _native_bytes(dataset: Dataset, file: BinaryIO, stored: int) -> int:
+    """The length of uncompressed pixel data (with its tag and VR), which must be what the sizes ask for, or a bit more."""
+    implicit, little = dataset.original_encoding if hasattr(dataset, "original_encoding") else (False, True)
+    at = file.tell()
+    head = file.read(8 if implicit else 12)
+    file.seek(at)
+    claimed = int.from_bytes(head[-4:], "little" if little in (True, None) else "big")
+    return len(head) + max(claimed, stored)
