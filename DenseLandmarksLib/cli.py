@@ -79,6 +79,9 @@ def options_of(arguments: argparse.Namespace) -> Options:
         raise InputError(f"expected --spacing to be a positive number of mm, got {spacing}. Correct or omit it.")
     return Options(
         spacing_mm=None if spacing is None else (spacing, spacing),
+        turn_deg=arguments.turn,
+        flip=arguments.flip,
+        laterality=arguments.laterality,
         new_landmarks=tuple(parse_landmark(text) for text in arguments.landmark),
     )
 
@@ -132,9 +135,11 @@ def tell(outcome: Outcome, with_files: bool) -> None:
         tqdm.write(f"error: {outcome.error}", file=sys.stderr)
         return
     if row.status == Status.DOUBTFUL:
-        tqdm.write(f"warning: {row.name}: {row.doubts}", file=sys.stderr)
+        advice = f"; seen {row.suggested_view} it is plausible (--turn, --flip)" if row.suggested_view else ""
+        tqdm.write(f"warning: {row.name}: {row.doubts}{advice}", file=sys.stderr)
     scale = "pixels, the spacing is unknown" if row.unit == "px" else f"mm, spacing {row.spacing_source}"
     found = f"{row.landmarks_present} of {row.landmarks} landmarks"
+    scale += f"; seen {row.view}, {row.view_reason}" if row.view_reason else ""
     how = "was done before" if outcome.was_done else f"ran on {row.device}"
     tqdm.write(f"{row.name}: {found} ({scale}); {how}", file=sys.stdout)
     for path in outcome.written if with_files else ():
@@ -184,6 +189,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--spacing", type=float, help="mm per pixel, where the file does not say")
+    run.add_argument(
+        "--turn",
+        type=int,
+        choices=(0, 90, 180, 270),
+        help="degrees clockwise that bring the image upright, instead of what its file states",
+    )
+    run.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror the image left to right, after turning it"
+    )
+    run.add_argument(
+        "--laterality",
+        choices=("R", "L"),
+        default="",
+        help="side of a paired body part, where the file does not say; the side that the model does not know is mirrored",
+    )
     run.add_argument(
         "--landmark",
         action="append",

@@ -27,6 +27,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import contains_identifier, read_identifiers
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle
+from DenseLandmarksLib.models.expectation import choose_view
 from DenseLandmarksLib.models.prediction import Predictor
 
 logger = logging.getLogger(__name__)
@@ -60,15 +61,22 @@ class NewLandmark:
 class Options:
     """What a person asked for that changes results; an image done under others is not done.
 
-    ``spacing_mm`` is the size (x, y) of a pixel for files that do not state it.
+    ``spacing_mm`` is the size (x, y) of a pixel for files that do not state it; ``turn_deg``, ``flip`` and ``laterality``
+    as :func:`~DenseLandmarksLib.models.expectation.choose_view` takes them.
     """
 
     spacing_mm: tuple[float, float] | None = None
+    turn_deg: int | None = None
+    flip: bool | None = None
+    laterality: str = ""
     new_landmarks: tuple[NewLandmark, ...] = ()
 
     def __str__(self) -> str:
         """As it stands in the summary. The spacing has columns of its own, which say what came of it."""
-        return " ".join(f"--landmark {landmark}" for landmark in self.new_landmarks)
+        words = [] if self.turn_deg is None else [f"--turn {self.turn_deg}"]
+        words += [] if self.flip is None else ["--flip" if self.flip else "--no-flip"]
+        words += [f"--laterality {self.laterality}"] if self.laterality else []
+        return " ".join([*words, *(f"--landmark {landmark}" for landmark in self.new_landmarks)])
 
 
 @dataclass(frozen=True)
@@ -139,10 +147,18 @@ def predict_files(
             if resume and names.is_done(row) and results_are_whole(folder, row.name):
                 yield Outcome(names.keep(row), was_done=True)
                 continue
-            prediction = predictor.predict(image)  # options that say how the model looks at the image go in here
+            view, reason = choose_view(
+                bundle.expectation, image.acquisition, options.turn_deg, options.flip, options.laterality
+            )
+            prediction = predictor.predict(image, view)
             highlighted = [landmark.name for landmark in options.new_landmarks]
             written = write_results(folder, image, prediction, bundle.styles, highlighted, key)
-            row = replace(row, **prediction_columns(prediction), seconds=f"{time.perf_counter() - started:.2f}")
+            row = replace(
+                row,
+                **prediction_columns(prediction),
+                view_reason=reason,
+                seconds=f"{time.perf_counter() - started:.2f}",
+            )
             outcome = Outcome(row, written)
         except InputError as error:
             outcome = _failure(file, number, row, str(error), identifiers)

@@ -312,7 +312,7 @@ def test_memory_stays_flat_over_many_images(run: Run, tmp_path: Path, monkeypatc
     monkeypatch.setattr(overlay, "_LONG_SIDE", 450)  # small, for the time it takes
     source = film(tmp_path / "source.png").read_bytes()
     (tmp_path / "in").mkdir()
-    count = 100
+    count = 75
     for i in range(count):
         (tmp_path / "in" / f"{i:03}.png").write_bytes(source)
     used_mib: list[float] = []

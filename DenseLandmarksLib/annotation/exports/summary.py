@@ -44,7 +44,9 @@ class SummaryRow:
     width_px, height_px, slices : size of the image.
     structures_found, structures, landmarks_present, landmarks : how many, and of how many.
     mean_confidence : of the landmarks that are present, 0 to 1.
+    view, view_reason : how the model saw the image, and why not as stored.
     plausible, doubts : yes or no, and the reasons; empty for models that cannot tell.
+    suggested_view : how the image would be plausible, where there is a way.
     seconds : from reading the image to the last result file.
     model, model_version, device : what made it, and where it ran.
     options : what a person asked for that changes the result.
@@ -66,8 +68,11 @@ class SummaryRow:
     landmarks_present: str = ""
     landmarks: str = ""
     mean_confidence: str = ""
+    view: str = ""
+    view_reason: str = ""
     plausible: str = ""
     doubts: str = ""
+    suggested_view: str = ""
     seconds: str = ""
     model: str = ""
     model_version: str = ""
@@ -98,6 +103,7 @@ def prediction_columns(prediction: Prediction) -> dict[str, str]:
     landmarks = prediction.landmarks
     present = np.array([presence is Presence.PRESENT for presence in landmarks.presence], bool)
     plausible = is_plausible(prediction)
+    suggested = prediction.plausibility.suggested_view
     return {
         "status": Status.DOUBTFUL if plausible is False else Status.DONE,
         "structures_found": str(sum(structure_is_found(prediction, s) for s in range(len(prediction.structures)))),
@@ -109,7 +115,9 @@ def prediction_columns(prediction: Prediction) -> dict[str, str]:
         "model_version": prediction.model_version,
         "device": prediction.device,
         "plausible": {None: "", True: "yes", False: "no"}[plausible],
+        "view": str(prediction.view),
         "doubts": "; ".join(prediction.plausibility.doubts),
+        "suggested_view": "" if suggested is None else str(suggested),
     }
 
 
