@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +98,25 @@ def _no_test_touches_the_home(tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("XDG_DATA_HOME", folder)
         patch.setenv("LOCALAPPDATA", folder)
         yield
+
+
+@pytest.fixture
+def read_in_slicer() -> Callable[[str, str, Path], Any]:
+    """``read_in_slicer(node class, storage class, path)``: the node as Slicer's own storage node fills it."""
+    slicer = pytest.importorskip(
+        "slicer",
+        reason="slicer-core or a library it needs is not installed: Slicer cannot be asked",
+        exc_type=ImportError,
+    )
+    scene = slicer.vtkMRMLScene()
+
+    def read(node_class: str, storage_class: str, path: Path) -> Any:
+        node = scene.AddNewNodeByClass(node_class)
+        storage = getattr(slicer, storage_class)()
+        scene.AddNode(storage)
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        storage.SetFileName(str(path))
+        assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
+        return node
+
+    return read

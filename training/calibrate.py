@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.view import AS_STORED
 from DenseLandmarksLib.models.bundle import load_bundle
 from training.data import read_dataset
 from training.evaluate import read_case
@@ -55,11 +54,12 @@ def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tu
             raise InputError(f"expected models of 'fit --fold', each without another fold, got {what}: {folder}.")
         folds.add(fold)
         predictor = open_bundle(bundle, device)
+        predictor.limits = {}
         cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
             plausibility = predictor.predict(read_case(case, dataset)).plausibility
             measures.append(dict(plausibility.measures))
-            turned += plausibility.suggested_view not in (None, AS_STORED)
+            turned += not plausibility.plausible  # without limits nothing else raises a doubt
     return measures, turned
 
 

@@ -64,11 +64,11 @@ class Grid:
         top, left, height, width = self.inner
         # Large images are shrunk by exact blocks to about twice the grid first, as Pillow's reducing_gap does: the
         # same picture, many times faster.
-        stored = self.view.inverse.seen_size((height, width))
-        blocks = np.maximum(np.array(pixels_yx.shape) // (2 * np.array(stored)), 1)
+        pixels_yx = self.view.see(pixels_yx)  # first, so that the blocks begin at the same corner of the picture
+        blocks = np.maximum(np.array(pixels_yx.shape) // (2 * height, 2 * width), 1)
         box = (0, 0, *(np.array(pixels_yx.shape) / blocks)[::-1])
         source = Image.fromarray(_block_means(pixels_yx, *blocks))
-        small = self.view.see(np.asarray(source.resize(stored[::-1], Image.Resampling.BILINEAR, box)))
+        small = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR, box))
         grid = np.zeros(self.size, np.float32)
         grid[top : top + height, left : left + width] = (small - small.mean()) / max(float(small.std()), 1e-6)
         return grid

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -61,25 +59,3 @@ def prediction(radiograph: MedicalImage) -> Prediction:
     masks[0, 10:40, 10:40] = True
     masks[1, 30:60, 25:55] = True
     return Prediction(landmarks, ("right_lung", "heart"), masks, grid, None, "chest-xray", "3", "cpu")
-
-
-@pytest.fixture
-def read_in_slicer() -> Callable[[str, str, Path], Any]:
-    """``read_in_slicer(node class, storage class, path)``: the node as Slicer's own storage node fills it."""
-    slicer = pytest.importorskip(
-        "slicer",
-        reason="slicer-core or a library it needs is not installed: Slicer cannot be asked",
-        exc_type=ImportError,
-    )
-    scene = slicer.vtkMRMLScene()
-
-    def read(node_class: str, storage_class: str, path: Path) -> Any:
-        node = scene.AddNewNodeByClass(node_class)
-        storage = getattr(slicer, storage_class)()
-        scene.AddNode(storage)
-        node.SetAndObserveStorageNodeID(storage.GetID())
-        storage.SetFileName(str(path))
-        assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
-        return node
-
-    return read

@@ -101,28 +101,6 @@ def landmarks_at(points_lps_mm: FloatArray) -> LandmarkSet:
     )
 
 
-@pytest.fixture
-def read_in_slicer() -> ReadInSlicer:
-    """``read_in_slicer(node class, storage class, path)``: the node as Slicer's own storage node fills it."""
-    slicer = pytest.importorskip(
-        "slicer",
-        reason="slicer-core or a library it needs is not installed: Slicer cannot be asked",
-        exc_type=ImportError,
-    )
-    scene = slicer.vtkMRMLScene()
-
-    def read(node_class: str, storage_class: str, path: Path) -> Any:
-        node = scene.AddNewNodeByClass(node_class)
-        storage = getattr(slicer, storage_class)()
-        scene.AddNode(storage)
-        node.SetAndObserveStorageNodeID(storage.GetID())
-        storage.SetFileName(str(path))
-        assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
-        return node
-
-    return read
-
-
 def slicer_matrix(fill: Callable[[Any], None]) -> FloatArray:
     """The matrix (4, 4) that one of Slicer's getters fills."""
     import vtk
