@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 IMAGE ?=
 
-.PHONY: demo test benchmark screenshots clean
+.PHONY: demo test benchmark damaged screenshots clean
 
 demo: $(VENV)/demo-installed
 	@$(BIN)/python -m training demo --output demo $(if $(IMAGE),--image "$(IMAGE)")
@@ -18,6 +18,10 @@ test: $(VENV)/test-installed
 
 benchmark: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.benchmarks
+
+# A thousand damaged files, each of which must end in one line.
+damaged: $(VENV)/test-installed
+	@$(BIN)/python -m Testing.damaged_files
 
 # The picture of the README, from the demonstration.
 screenshots: $(VENV)/demo-installed
