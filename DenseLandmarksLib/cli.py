@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
@@ -144,24 +145,6 @@ def tell(outcome: Outcome, with_files: bool) -> None:
     tqdm.write(f"{row.name}: {found} ({scale}); {how}", file=sys.stdout)
     for path in outcome.written if with_files else ():
         tqdm.write(f"  {path}", file=sys.stdout)
-
-
-def exit_status(act: Callable[[], int]) -> int:
-    """The status of a command; a person's mistake is told in one line on standard error and gives 2."""
-    try:
-        return act()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: expected to read and write files, but {error}. Check folder, permissions and space.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what was written is whole, and --resume goes on from there", file=sys.stderr)
-        return 130
 
 
 def main(argv: list[str] | None = None) -> int:

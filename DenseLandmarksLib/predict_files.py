@@ -242,8 +242,8 @@ def _failure(
             shown = f"{file.folder} (file {number})"
     error = message.replace(str(file.path), shown)
     public = re.sub(r"[\ud800-\udfff]", "_", message.replace(str(file.path), row.name))
-    parent = str(file.path.parent)
-    if (parent != "." and parent in public) or contains_identifier(public.replace(row.name, ""), identifiers or ()):
+    names_folder = f"{file.path.parent}{os.sep}" in public
+    if names_folder or contains_identifier(public.replace(row.name, ""), identifiers or ()):
         public = f"{row.name}: expected an image that can be used, got another; predict it alone to read why"
     return Outcome(replace(row, status=Status.FAILED, message=public), error=error)
 

@@ -134,6 +134,18 @@ def test_the_table_has_a_row_for_each_image_in_the_given_order(run: Run, tmp_pat
     assert json.loads((tmp_path / "out" / "z.report.json").read_text())["image"]["case_key"] == done["case_key"]
 
 
+def test_a_folder_with_a_short_name_does_not_hide_why_an_image_failed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    Path("a/film.png").touch()
+    assert run("a/film.png")[0] == 2
+    assert column(tmp_path / "out", "message") == [
+        "film: expected an image, got an empty file; copy or export it again"
+    ]
+
+
 def test_images_of_one_name_get_results_of_their_own(run: Run, tmp_path: Path) -> None:
     first, second = film(tmp_path / "a" / "film.png", 1), film(tmp_path / "b" / "film.png", 2)
     copy = Path(shutil.copy(first, tmp_path / "FILM.png"))

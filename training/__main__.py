@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 
-from DenseLandmarksLib.cli import exit_status
+from DenseLandmarksLib.exit_status import exit_status
 
 COMMANDS = {
     "demo": "show the shipped model at work on a phantom or on your own image",

@@ -175,6 +175,35 @@ def test_the_bundle_holds_the_running_mean_of_the_weights(finished: Path) -> Non
 # ---- who is trained on ----------------------------------------------------------------------------------------------
 
 
+def test_a_run_that_starts_from_a_model_begins_with_what_it_knew(
+    finished: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    parent = load_bundle(finished / "bundle")
+    still = replace(TINY.optimiser, epochs=1, learning_rate=1e-9)
+    recipe = replace(
+        TINY,
+        version="1.1.0",
+        optimiser=still,
+        network=replace(TINY.network, views=True),
+        augmentation=replace(TINY.augmentation, turned=0.2),
+    )
+    assert fit(recipe, phantom_folder, tmp_path / "run", start_from=finished / "bundle")
+    child = load_bundle(tmp_path / "run" / "bundle")
+    for name, weights in parent.weights.items():
+        np.testing.assert_allclose(child.weights[name], weights, atol=1e-3)
+    assert set(child.weights) - set(parent.weights) == {"view_head.2.weight", "view_head.2.bias"}
+    assert child.template.to_json() == parent.template.to_json()
+    assert child.version == "1.1.0"
+    assert child.metadata["training"]["started_from"] == "tiny 1.0.0"
+    assert parent.metadata["training"]["started_from"] is None
+
+
+def test_a_model_of_another_network_is_no_start(finished: Path, phantom_folder: Path, tmp_path: Path) -> None:
+    wider = replace(TINY, network=NetworkRecipe(channels=(12, 16)))
+    with pytest.raises(InputError, match="expected weights that fit"):
+        fit(wider, phantom_folder, tmp_path / "run", start_from=finished / "bundle")
+
+
 def test_validation_and_test_cases_are_never_trained_on(
     phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,6 +428,7 @@ def test_the_paper_recipe_is_the_papers() -> None:
         ("phantom_share = 0.2", "expected phantom_share between 0 and 0.1"),
         ("phantom_share = -0.1", "expected phantom_share between 0 and 0.1"),
         ("seed = = 3", "expected a recipe in TOML"),
+        ("[augmentation]\nturned = 0.1", "expected network.views = true"),
         ('[network]\nname = "ResNet"', "expected a network out of DenseSegNet, CompactDenseSegNet"),
     ],
 )

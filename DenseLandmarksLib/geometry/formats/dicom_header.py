@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_codestream import codestream_sizes
+from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
 from DenseLandmarksLib.geometry.formats.dicom_tags import tag_code, tag_number, tag_values
-from DenseLandmarksLib.geometry.formats.image_limits import MAX_JPEG_PIXELS_PER_BYTE, check_held, check_size
+from DenseLandmarksLib.geometry.formats.image_limits import (
+    MAX_JPEG_2000_PIXELS_PER_BYTE,
+    MAX_JPEG_PIXELS_PER_BYTE,
+    check_held,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -68,8 +69,6 @@ _RLE = IMPLICIT_LITTLE_ENDIAN + ".5"
 # JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000: what ITK's GDCM decodes (DICOM PS3.5, 10).
 _CODESTREAMS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))
 _JPEGS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70))
-_MAX_INFLATED_BYTES = 1 << 28
-_PIXEL_DATA = 0x7FE00010
 
 
 def read_header(path: Path) -> Dataset:
@@ -77,7 +76,7 @@ def read_header(path: Path) -> Dataset:
 
     Sizes are checked here against the limits, the length of the file and the codestreams' own headers.
     """
-    with _data_set(path) as (dataset, file, length):
+    with open_data_set(path, _TAGS) as (dataset, file, length):
         if "Rows" not in dataset or "Columns" not in dataset:
             raise InputError(
                 f"{path}: expected a DICOM image, got a DICOM object without one "
@@ -94,10 +93,12 @@ def read_header(path: Path) -> Dataset:
             raise InputError(f"{path}: expected a transfer syntax for images, got {name}; export it uncompressed")
         if syntax in _NATIVE:
             check_held(length - file.tell(), _native_bytes(dataset, file, stored))
+        elif not _is_encapsulated(file):
+            raise ValueError("raw pixels in a compressed transfer syntax")
         elif syntax in _CODESTREAMS:
             expected = (size[0], size[1], int(tag_number(dataset, "SamplesPerPixel", 1)))
-            if syntax in _JPEGS:
-                check_held(length, math.prod(size), MAX_JPEG_PIXELS_PER_BYTE)
+            ratio = MAX_JPEG_PIXELS_PER_BYTE if syntax in _JPEGS else MAX_JPEG_2000_PIXELS_PER_BYTE
+            check_held(length, math.prod(size), ratio)
             for found in codestream_sizes(file):
                 if found[:3] != expected or found.bits > tag_number(dataset, "BitsAllocated", 0):
                     raise InputError(
@@ -110,7 +111,7 @@ def read_header(path: Path) -> Dataset:
 
 def series_of(path: Path) -> str | None:
     """The series that a DICOM file's image belongs to, ``None`` for an object without one such as a report or DICOMDIR."""
-    with _data_set(path) as (dataset, _, _):
+    with open_data_set(path, _TAGS) as (dataset, _, _):
         return str(dataset.get("SeriesInstanceUID", "")) if "Rows" in dataset else None
 
 
@@ -158,34 +159,12 @@ def _check_pixel_tags(dataset: Dataset) -> None:
         raise ValueError("pixel tags that cannot be")
 
 
-@contextmanager
-def _data_set(path: Path) -> Iterator[tuple[Dataset, BinaryIO, int]]:
-    """The tags up to the pixel data, the stream at the pixel data (if any), and the length of the stream."""
-    import pydicom
-    from pydicom.filereader import _read_file_meta_info, read_dataset, read_preamble
-    from pydicom.tag import Tag
-
-    with path.open("rb") as file:
-        read_preamble(file, force=True)
-        meta = _read_file_meta_info(file)
-        if meta.get("TransferSyntaxUID") != _DEFLATED:
-            file.seek(0)
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            yield dataset, file, os.fstat(file.fileno()).st_size
-            return
-        # pydicom would inflate whatever is in it.
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _MAX_INFLATED_BYTES + 1)
-    if len(inflated) > _MAX_INFLATED_BYTES:
-        raise InputError(
-            f"{path}: expected at most {_MAX_INFLATED_BYTES >> 20} MiB in a deflated file, got more; "
-            "export it uncompressed"
-        )
-    stream = BytesIO(inflated)
-    dataset = read_dataset(
-        stream, False, True, stop_when=lambda tag, *_: tag == _PIXEL_DATA, specific_tags=[Tag(name) for name in _TAGS]
-    )
-    dataset.file_meta = meta
-    yield dataset, stream, len(inflated)
+def _is_encapsulated(file: BinaryIO) -> bool:
+    """Whether the element that ``file`` is at has an undefined length, as compressed pixels do (DICOM PS3.5, A.4)."""
+    at = file.tell()
+    head = file.read(12)
+    file.seek(at)
+    return head[8:] == b"\xff\xff\xff\xff"
 
 
 def _native_bytes(dataset: Dataset, file: BinaryIO, stored: int) -> int:

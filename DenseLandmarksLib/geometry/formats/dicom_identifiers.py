@@ -13,6 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -86,8 +88,6 @@ def read_identifiers(path: Path) -> frozenset[str] | None:
     Empty for a file of another format. ``None`` for a DICOM file whose header cannot be read up to the image: nothing
     is then known to be harmless. The same for a file that cannot be opened and could be DICOM by its name.
     """
-    import pydicom
-
     try:
         with path.open("rb") as file:
             head = file.read(132)
@@ -102,12 +102,12 @@ def read_identifiers(path: Path) -> frozenset[str] | None:
         # pydicom's warnings quote values.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_TAGS, "Rows"], force=True)
-            if "Rows" not in dataset:  # cut off before the image's own tags, and so perhaps before the patient's
-                return None
-            for about_the_file in ("Rows", "SpecificCharacterSet"):
-                dataset.pop(about_the_file, None)
-            return frozenset(token for value in _values(dataset) for token in _tokens(value))
+            with open_data_set(path, (*_TAGS, "Rows")) as (dataset, _, _):
+                if "Rows" not in dataset:  # cut off before the image's own tags, and so perhaps before the patient's
+                    return None
+                for about_the_file in ("Rows", "SpecificCharacterSet"):
+                    dataset.pop(about_the_file, None)
+                return frozenset(token for value in _values(dataset) for token in _tokens(value))
     except Exception:  # parsers raise anything on damaged data, and what they say may quote it
         return None
 

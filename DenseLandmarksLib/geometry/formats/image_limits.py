@@ -10,18 +10,22 @@ from DenseLandmarksLib.errors import InputError
 
 MIN_SIDE = 32
 MAX_PIXELS = 120_000_000
+# Three bytes for each of them take 343 MiB; decoding needs about three times as much.
+MAX_IMAGE_BYTES = 3 << 27
 MAX_VOXELS = 512_000_000
 MAX_VOLUME_BYTES = 1 << 30
 # Deflate, the usual compression, cannot pack more than this into one byte (zlib's technical notes).
 MAX_DEFLATE_RATIO = 1032
 # JPEG spends a bit or more on each block of 8 x 8 pixels (ITU-T T.81, F.1.2.1: the code of its mean).
 MAX_JPEG_PIXELS_PER_BYTE = 512
+# JPEG 2000 and JPEG-LS have no such bound; what spends less than this on a pixel shows nothing.
+MAX_JPEG_2000_PIXELS_PER_BYTE = 4000
 
 
 def check_size(path: Path, size: Sequence[int], bytes_per_voxel: float = 1) -> None:
     """Refuse a header's ``size`` (x, y and further axes) that is too small, too large or has a fourth axis.
 
-    ``bytes_per_voxel`` counts what the file stores. Raises :class:`InputError`.
+    ``bytes_per_voxel`` counts what the file stores, or what its reader makes of it. Raises :class:`InputError`.
     """
     axes = max((axis + 1 for axis, s in enumerate(size) if s != 1), default=2)
     text = " x ".join(str(s) for s in size[: max(axes, 2)])
@@ -33,9 +37,10 @@ def check_size(path: Path, size: Sequence[int], bytes_per_voxel: float = 1) -> N
             f"{path}: expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {text}; give the full radiograph"
         )
     if voxels == size[0] * size[1]:
-        if voxels > MAX_PIXELS:
+        if voxels > MAX_PIXELS or voxels * bytes_per_voxel > MAX_IMAGE_BYTES:
             raise InputError(
-                f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, got {text}; reduce the image first"
+                f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels in {MAX_IMAGE_BYTES >> 20} MiB, got {text} "
+                f"({voxels * bytes_per_voxel / 2**20:.0f} MiB); reduce the image first"
             )
     elif voxels > MAX_VOXELS or voxels * bytes_per_voxel > MAX_VOLUME_BYTES:
         raise InputError(
