@@ -18,11 +18,14 @@ from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
+from DenseLandmarksLib.geometry.view import VIEWS
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
 from DenseLandmarksLib.predict_files import NewLandmark, Options, Outcome, find_files, predict_files
 
+# What to type for a view, by its name in the summary.
+VIEW_OPTIONS = {str(view): f"--turn {view.turn_deg} {'--flip' if view.flip else '--no-flip'}" for view in VIEWS}
 PREDICT_EPILOG = """\
 In --output, for film.dcm:
   film.overlay.png   structures and landmarks drawn over the image
@@ -136,7 +139,7 @@ def tell(outcome: Outcome, with_files: bool) -> None:
         tqdm.write(f"error: {outcome.error}", file=sys.stderr)
         return
     if row.status == Status.DOUBTFUL:
-        advice = f"; seen {row.suggested_view} it is plausible (--turn, --flip)" if row.suggested_view else ""
+        advice = f"; it is plausible with {VIEW_OPTIONS[row.suggested_view]}" if row.suggested_view else ""
         tqdm.write(f"warning: {row.name}: {row.doubts}{advice}", file=sys.stderr)
     scale = "pixels, the spacing is unknown" if row.unit == "px" else f"mm, spacing {row.spacing_source}"
     found = f"{row.landmarks_present} of {row.landmarks} landmarks"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from DenseLandmarksLib import cli, predict_files
 from DenseLandmarksLib.annotation.exports import overlay, results
 from DenseLandmarksLib.annotation.exports.results import RESULT_ENDINGS
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE
-from DenseLandmarksLib.models.prediction import Plausibility
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -363,3 +366,27 @@ def test_a_bar_at_a_terminal_is_not_torn_by_lines(run: Run, tmp_path: Path, monk
     assert "image" in terminal.text
     (line,) = [line for line in terminal.text.replace("\r", "\n").splitlines() if line.startswith("error: ")]
     assert line.endswith("check the path")
+
+
+def test_a_mirrored_film_is_told_with_what_to_type(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = DenseShapePredictor.predict
+
+    def noticing(self: DenseShapePredictor, image: MedicalImage, view: View | None = None) -> Prediction:
+        """The model, had it learned to notice: only one view is as it must be."""
+        prediction = predict(self, image, view)
+        right = prediction.view == View(90, flip=True)
+        judgement = (
+            Plausibility() if right else Plausibility(("the image looks odd",), suggested_view=View(90, flip=True))
+        )
+        return replace(prediction, plausibility=judgement)
+
+    monkeypatch.setattr(DenseShapePredictor, "predict", noticing)
+    path = film(tmp_path / "film.png")
+    status, _, err = run(path)
+    assert status == 0
+    assert err == ["warning: film: the image looks odd; it is plausible with --turn 90 --flip"]
+    status, out, err = run(path, "--turn", 90, "--flip", "--resume")
+    assert (status, err) == (0, [])
+    assert "was done before" not in out[0]  # another view is another result
+    assert "turned by 90 degrees clockwise and mirrored, as asked for" in out[0]
+    assert column(tmp_path / "out", "status") == ["done"]

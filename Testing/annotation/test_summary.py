@@ -98,6 +98,13 @@ def test_a_table_that_went_through_a_spreadsheet_is_still_read(tmp_path: Path) -
     assert Summary(path).rows == {"a": SummaryRow("a", unit="mm")}
 
 
+def test_a_table_of_an_earlier_version_with_fewer_columns_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "summary.csv"
+    path.write_text("name,case_key,status,message,model\na,12,done,,tiny\n")
+    Summary(path).write(SummaryRow("b"))
+    assert Summary(path).rows == {"a": SummaryRow("a", "12", "done", "", model="tiny"), "b": SummaryRow("b")}
+
+
 @pytest.mark.parametrize("content", [b"", b"patient;age\n1;2\n", b"\xff\xfe\0", b"name,case_key\na,b\n"])
 def test_somebody_elses_table_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "summary.csv"

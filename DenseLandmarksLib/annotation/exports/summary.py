@@ -167,16 +167,17 @@ class Summary:
             header, *records = csv.reader(io.StringIO(text, newline=""))
         except (ValueError, csv.Error):
             header, records = [], []
-        if tuple(header) != COLUMNS:
+        # Earlier versions had fewer columns.
+        if tuple(header[:4]) != COLUMNS[:4] or not set(header) <= set(COLUMNS):
             raise InputError(
-                f"expected {self.path} to be a summary that this version wrote, got a file with other columns. Move it "
-                "away, or give another --output."
+                f"expected {self.path} to be a summary of this program, got a file with other columns. Move it away, or "
+                "give another --output."
             )
         torn = not text.endswith("\n")
         for record in records[:-1] if torn else records:
-            if len(record) == len(COLUMNS):
-                self.rows[record[0]] = SummaryRow(*record)
-        if torn:
+            if len(record) == len(header):
+                self.rows[record[0]] = SummaryRow(**dict(zip(header, record, strict=True)))
+        if torn or tuple(header) != COLUMNS:
             write_text(self.path, _csv([COLUMNS, *map(astuple, self.rows.values())]))
 
 
