@@ -138,6 +138,7 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     views = inference["network_def"].get("views", False)
     training, measured = metadata["training"], metadata.get("measured")
     recipe = training["recipe"]
+    parent = f", begun with the weights of {training['started_from']}" if training.get("started_from") else ""
     phantoms = f", {recipe['phantom_share']:.0%} of each batch synthetic phantoms" if recipe["phantom_share"] else ""
     lines = [
         f"# {metadata['name']} {metadata['version']}",
@@ -149,7 +150,7 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         f"Finds: {', '.join(s['name'] for s in metadata['structures'])}, with {len(metadata['landmark_names'])} landmarks.",
         "",
         f"Trained on the {training['cases']} `train` cases of `{training['data']}`{phantoms}; "
-        f"network {recipe['network']['name']}, {recipe['optimiser']['epochs']} epochs. The data are not part of the bundle.",
+        f"network {recipe['network']['name']}, {recipe['optimiser']['epochs']} epochs{parent}. The data are not part of the bundle.",
         "",
         "Input: one radiograph, fitted with true proportions into a grid of "
         f"{recipe['target']['grid'][1]} x {recipe['target']['grid'][0]} pixels. Output: masks, uv maps, landmarks in LPS mm.",

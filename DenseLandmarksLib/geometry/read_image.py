@@ -13,17 +13,12 @@ from DenseLandmarksLib.geometry.formats.dicom_header import series_of
 from DenseLandmarksLib.geometry.formats.read_dicom import read_dicom, read_slices
 from DenseLandmarksLib.geometry.formats.read_photograph import read_photograph
 from DenseLandmarksLib.geometry.formats.read_volume import read_volume
-from DenseLandmarksLib.geometry.formats.reading import quiet_readers, reading
+from DenseLandmarksLib.geometry.formats.reading import reading
+from DenseLandmarksLib.geometry.formats.signatures import HEAD_BYTES, format_of
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 SUPPORTED = "DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MetaImage"
-_PHOTOGRAPHS = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-}
-_ITK_FORMATS = {"NiftiImageIO": "NIfTI", "NrrdImageIO": "NRRD", "MetaImageIO": "MetaImage", "GDCMImageIO": "DICOM"}
+_PHOTOGRAPHS = ("PNG", "JPEG", "TIFF")
 
 
 def read_image(path: Path, spacing_mm: tuple[float, float] | None = None) -> MedicalImage:
@@ -55,7 +50,7 @@ def read_image(path: Path, spacing_mm: tuple[float, float] | None = None) -> Med
         return _read_folder(path, spacing)
     kind = _format_of(path)
     with reading(path, kind):
-        if kind in _PHOTOGRAPHS.values():
+        if kind in _PHOTOGRAPHS:
             image = read_photograph(path, kind, spacing)
         elif kind == "DICOM":
             image = read_dicom(path, spacing)
@@ -100,34 +95,18 @@ def _format_of(path: Path) -> str:
     """Name of the file's format, by its content."""
     try:
         with path.open("rb") as file:
-            head = file.read(256)
+            head = file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: expected an image file, found nothing there; check the path") from None
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got '{error.strerror}'; check its permissions") from error
     if not head:
         raise InputError(f"{path}: expected an image, got an empty file; copy or export it again")
-    # DICOM first: a DICOM file may carry any other signature in its preamble.
-    if head[128:132] == b"DICM" or _begins_with_dicom_tag(head):
-        return "DICOM"
-    for signature, kind in _PHOTOGRAPHS.items():
-        if head.startswith(signature):
-            return kind
-    with quiet_readers():
-        itk_io = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
-    if itk_io not in _ITK_FORMATS:
+    kind = format_of(head)
+    if kind is None:
         what = "a zip archive; unpack it first" if head.startswith(b"PK") else "something else; give an image file"
         raise InputError(f"{path}: expected an image ({SUPPORTED}), got {what}")
-    return _ITK_FORMATS[itk_io]
-
-
-def _begins_with_dicom_tag(head: bytes) -> bool:
-    """Whether a file starts as DICOM does behind its preamble: with the length of group 2, or a short tag of group 8."""
-    if head.startswith(b"\x02\x00\x00\x00UL\x04\x00"):
-        return True
-    explicit = head[4:6] in (b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"SH", b"LO")
-    implicit = head[5:8] == b"\x00\x00\x00" and 0 < head[4] <= 64 and head[4] % 2 == 0
-    return len(head) >= 8 and head[:2] == b"\x08\x00" and head[3] == 0 and (explicit or implicit)
+    return kind
 
 
 def _checked(path: Path, image: MedicalImage) -> MedicalImage:

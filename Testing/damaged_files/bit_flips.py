@@ -30,10 +30,10 @@ def _flipped(content: bytes, rng: np.random.Generator, start: int, end: int) -> 
     return content[:at] + bytes([content[at] ^ 1 << int(rng.integers(8))]) + content[at + 1 :]
 
 
-def _grown(content: bytes, rng: np.random.Generator, at: int, layout: str) -> bytes:
+def _grown(content: bytes, rng: np.random.Generator, at: int, layout: str, lowest: int = 0) -> bytes:
     """``content`` with one 0 of the number at ``at`` made 1: pixels that do not exist, never fewer than there are."""
     number = struct.unpack_from(layout, content, at)[0]
-    bits = [bit for bit in range(struct.calcsize(layout) * 8) if not number >> bit & 1]
+    bits = [bit for bit in range(lowest, struct.calcsize(layout) * 8) if not number >> bit & 1]
     if layout in ("<h", "<i"):
         bits.pop()  # the sign
     new = struct.pack(layout, number | 1 << int(rng.choice(bits)))
@@ -72,7 +72,8 @@ def _png_header(rng: np.random.Generator, name: str) -> bytes:
 
 def _jpeg_size(rng: np.random.Generator, name: str) -> bytes:
     content = good_file(name, rng)
-    return _grown(content, rng, jpeg_size_at(content) + 2 * int(rng.integers(2)), ">H")
+    # Blocks have 8 x 8 pixels: a few more in the last one are there (ITU-T T.81, A.2.4).
+    return _grown(content, rng, jpeg_size_at(content) + 2 * int(rng.integers(2)), ">H", lowest=3)
 
 
 def _tiff_size(rng: np.random.Generator, name: str) -> bytes:

@@ -27,8 +27,12 @@ _COLUMNS, _ROWS = 12_000, 10_000
 _END = png_chunk(b"IEND", b"")
 
 
-def _mebibytes(bytes_per_pixel: int) -> int:
-    return -(-_COLUMNS * _ROWS * bytes_per_pixel // MIB)
+# The most of three times 16 bits, and of 32 bits; the most slices of 512 x 512 with 16 bits.
+_COLOUR_SIDE, _FLOAT_SIDE, _SLICES = 8_000, 10_000, 1_950
+
+
+def _mebibytes(bytes_per_pixel: int, pixels: int = _COLUMNS * _ROWS) -> int:
+    return -(-pixels * bytes_per_pixel // MIB)
 
 
 # ---- DICOM ----------------------------------------------------------------------------------------------------------
@@ -70,6 +74,15 @@ def _run_lengths(rng: np.random.Generator, name: str) -> bytes:
     return dicom_bytes(dataset)
 
 
+def _run_lengths_allowed(rng: np.random.Generator, name: str) -> bytes:
+    """120 megapixels of 16 bits, all zero: every row as runs of 128 and one of 96."""
+    dataset = good_dataset(name, rng)
+    dataset.Rows, dataset.Columns = _ROWS, _COLUMNS
+    row = b"\x81\0" * (_COLUMNS // 128) + bytes([257 - _COLUMNS % 128, 0])
+    dataset.PixelData = encapsulate([rle_frame([row * _ROWS] * 2)])
+    return dicom_bytes(dataset)
+
+
 def _run_lengths_nowhere(rng: np.random.Generator, name: str) -> bytes:
     dataset = good_dataset(name, rng)
     dataset.PixelData = encapsulate(
@@ -87,9 +100,10 @@ def _png_data(rng: np.random.Generator, name: str) -> bytes:
 
 
 def _png_allowed(rng: np.random.Generator, name: str) -> bytes:
+    columns, rows = (_COLOUR_SIDE, _COLOUR_SIDE) if name == "PNG RGB" else (_COLUMNS, _ROWS)
     depth, colour, width = {"PNG 8": (8, 0, 1), "PNG 16": (16, 0, 2), "PNG RGB": (16, 2, 6)}[name]
-    header = png_header(_COLUMNS, _ROWS, depth, colour)
-    return PNG_SIGNATURE + header + png_chunk(b"IDAT", zlib_zeros(_mebibytes(width) + 1)) + _END
+    header = png_header(columns, rows, depth, colour)
+    return PNG_SIGNATURE + header + png_chunk(b"IDAT", zlib_zeros(_mebibytes(width, columns * rows) + 1)) + _END
 
 
 def _png_text(rng: np.random.Generator, name: str) -> bytes:
@@ -145,25 +159,34 @@ def _small_volume(rng: np.random.Generator, name: str) -> bytes:
     return meta_header(name, size, "u2", len(stored)) + stored
 
 
-def _allowed_volume(rng: np.random.Generator, name: str) -> bytes:
-    """120 megapixels of 64 bits, all zero."""
-    size = (_COLUMNS, _ROWS)
+def _zeros(name: str, size: tuple[int, ...], code: str, mebibytes: int, **fields: str | None) -> bytes:
+    """A whole volume of a format of ``_PACKED``."""
     if name == "NIfTI gz":
-        return gzip_zeros(_mebibytes(8), nifti_header(size, "f8"))
+        return gzip_zeros(mebibytes, nifti_header(size, code), right=True)
     if name == "NRRD gzip":
-        return nrrd_header(name, size, "f8") + gzip_zeros(_mebibytes(8))
-    stored = zlib_zeros(_mebibytes(8))
-    return meta_header(name, size, "f8", len(stored)) + stored
+        return nrrd_header(name, size, code, **fields) + gzip_zeros(mebibytes, right=True)
+    stored = zlib_zeros(mebibytes)
+    return meta_header(name, size, code, len(stored), **fields) + stored
 
 
-def _colour_volume(rng: np.random.Generator, name: str) -> bytes:
-    """120 megapixels of three times 16 bits, all zero."""
+def _doubles(rng: np.random.Generator, name: str) -> bytes:
+    return _zeros(name, (_COLUMNS, _ROWS), "f8", _mebibytes(8))
+
+
+def _allowed_floats(rng: np.random.Generator, name: str) -> bytes:
+    return _zeros(name, (_FLOAT_SIDE, _FLOAT_SIDE), "f4", _mebibytes(4, _FLOAT_SIDE**2))
+
+
+def _allowed_colours(rng: np.random.Generator, name: str) -> bytes:
+    fields: dict[str, str | None] = {"ElementNumberOfChannels": "3"}
     if name == "NRRD gzip":
-        colour = {"dimension": "3", "sizes": f"3 {_COLUMNS} {_ROWS}", "kinds": "RGB-color domain domain"}
-        header = nrrd_header(name, (_COLUMNS, _ROWS), "u2", spacings=None, **colour)
-        return header + gzip_zeros(_mebibytes(6))
-    stored = zlib_zeros(_mebibytes(6))
-    return meta_header(name, (_COLUMNS, _ROWS), "u2", len(stored), ElementNumberOfChannels="3") + stored
+        sizes = f"3 {_COLOUR_SIDE} {_COLOUR_SIDE}"
+        fields = {"dimension": "3", "sizes": sizes, "kinds": "RGB-color domain domain", "spacings": None}
+    return _zeros(name, (_COLOUR_SIDE, _COLOUR_SIDE), "u2", _mebibytes(6, _COLOUR_SIDE**2), **fields)
+
+
+def _allowed_slices(rng: np.random.Generator, name: str) -> bytes:
+    return _zeros(name, (512, 512, _SLICES), "u2", _mebibytes(2, 512 * 512 * _SLICES))
 
 
 def _gzip_of_gzip(rng: np.random.Generator, name: str) -> bytes:
@@ -180,13 +203,16 @@ BOMBS = (
     Damage("zip bomb", "runs far beyond the image", ("DICOM RLE",), _run_lengths),
     Damage("zip bomb", "runs from nowhere", ("DICOM RLE",), _run_lengths_nowhere),
     Damage("zip bomb", "IDAT of 3 GiB", PNG_FORMATS, _png_data, slow=True),
-    Damage("zip bomb", "120 megapixels of zeros", PNG_FORMATS, _png_allowed, slow=True),
+    Damage("zip bomb", "as many zeros as are allowed", PNG_FORMATS, _png_allowed, slow=True),
     Damage("zip bomb", "a text of 3 GiB", PNG_FORMATS, _png_text),
     Damage("zip bomb", "a colour profile of 3 GiB", PNG_FORMATS, _png_profile),
     Damage("zip bomb", "a strip of 3 GiB", ("TIFF deflate",), _tiff_strip, slow=True),
     Damage("zip bomb", "120 megapixels of zeros in colour", ("TIFF deflate",), _tiff_allowed, slow=True),
     Damage("zip bomb", "a small image, then 3 GiB", _PACKED, _small_volume, must_fail=False, slow=True),
-    Damage("zip bomb", "120 megapixels of zeros", _PACKED, _allowed_volume, slow=True),
-    Damage("zip bomb", "120 megapixels of zeros in colour", _PACKED[1:], _colour_volume, slow=True),
+    Damage("zip bomb", "120 megapixels of zeros in 64 bits", _PACKED, _doubles, slow=True),
+    Damage("zip bomb", "as many zeros in colour as are allowed", _PACKED[1:], _allowed_colours, slow=True),
     Damage("zip bomb", "gzip in gzip", ("NIfTI gz", "NRRD gzip"), _gzip_of_gzip),
+    Damage("zip bomb", "as many zeros in 32 bits as are allowed", _PACKED, _allowed_floats, slow=True),
+    Damage("zip bomb", "as many slices of zeros as are allowed", _PACKED, _allowed_slices, slow=True),
+    Damage("zip bomb", "120 megapixels of zeros", ("DICOM RLE",), _run_lengths_allowed, slow=True),
 )

@@ -105,6 +105,7 @@ def meta_header(name: str, size: tuple[int, ...], code: str, stored_bytes: int =
         "ElementSpacing": " ".join(["0.2"] * len(size)),
         "DimSize": " ".join(map(str, size)),
         "ElementType": _META_TYPES[code],
-        "ElementDataFile": "LOCAL",
-    } | fields
+        **fields,
+    }
+    values["ElementDataFile"] = values.pop("ElementDataFile", "LOCAL")  # the pixels follow this line
     return "".join(f"{key} = {value}\n" for key, value in values.items() if value is not None).encode()

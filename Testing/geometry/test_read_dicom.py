@@ -328,3 +328,31 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, refusal: Refusal) -> No
 )
 def test_pixel_tags_that_cannot_be_are_refused(tmp_path: Path, tags: dict[str, Any], refusal: Refusal) -> None:
     assert "damaged or of an unusual kind" in refusal(write_dicom(tmp_path / "a.dcm", **tags))
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGBaseline8Bit, JPEG2000Lossless])
+def test_raw_pixels_are_not_decoded_as_compressed_ones(tmp_path: Path, syntax: str, refusal: Refusal) -> None:
+    content = write_dicom(tmp_path / "a.dcm").read_bytes()
+    at = content.index(b"\x02\x00\x10\x00UI")
+    stated = int.from_bytes(content[at + 6 : at + 8], "little")
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    group = int.from_bytes(content[140:144], "little") + len(value) - stated
+    labelled = content[at : at + 6] + len(value).to_bytes(2, "little") + value + content[at + 8 + stated :]
+    (tmp_path / "a.dcm").write_bytes(content[:140] + group.to_bytes(4, "little") + content[144:at] + labelled)
+    assert str(pydicom.dcmread(tmp_path / "a.dcm").file_meta.TransferSyntaxUID) == syntax
+    assert "damaged or of an unusual kind" in refusal(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("syntax", "expected"), [(RLELossless, "run lengths of at most 64 MiB"), (JPEG2000Lossless, "unusual kind")]
+)
+def test_compressed_pixels_in_next_to_no_bytes_are_not_decoded(
+    tmp_path: Path, syntax: str, expected: str, refusal: Refusal
+) -> None:
+    dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm"))
+    dataset.Rows = dataset.Columns = 10_000
+    dataset.PixelData = encapsulate([_codestream(syntax, 10_000, 10_000)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "a.dcm")
+    assert expected in refusal(tmp_path / "a.dcm")

@@ -118,3 +118,28 @@ def test_a_tiff_whose_strips_are_empty_is_refused(tmp_path: Path, compression: s
     at = tiff.index(struct.pack("<HH", 279, 4))
     (tmp_path / "a.tif").write_bytes(tiff[: at + 8] + struct.pack("<I", 0) + tiff[at + 12 :])
     assert "truncated" in refusal(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("restarts", [{}, {"restart_marker_rows": 1}, {"restart_marker_blocks": 4}])
+def test_a_jpeg_that_claims_more_rows_is_not_filled_up_with_grey(
+    tmp_path: Path, progressive: bool, restarts: dict[str, int], refusal: Refusal
+) -> None:
+    eight_bits = (PIXELS >> 4).astype(np.uint8)
+    Image.fromarray(eight_bits).save(tmp_path / "a.jpg", quality=95, progressive=progressive, **restarts)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    np.testing.assert_allclose(read_pixels(tmp_path / "a.jpg").astype(int), eight_bits, atol=24)
+    at = next(whole.index(frame) for frame in (b"\xff\xc0", b"\xff\xc2") if frame in whole) + 5
+    for rows in (48, 80):
+        (tmp_path / "a.jpg").write_bytes(whole[:at] + struct.pack(">H", rows) + whole[at + 2 :])
+        assert "truncated" in refusal(tmp_path / "a.jpg")
+
+
+def test_a_flipped_bit_in_the_check_sum_of_a_deflated_tiff_is_seen(tmp_path: Path, refusal: Refusal) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.tif", compression="tiff_adobe_deflate")
+    with Image.open(tmp_path / "a.tif") as image:
+        end = image.tag_v2[273][0] + image.tag_v2[279][0]  # type: ignore[attr-defined]
+    tiff = bytearray((tmp_path / "a.tif").read_bytes())
+    tiff[end - 1] ^= 1
+    (tmp_path / "a.tif").write_bytes(tiff)
+    assert "damaged" in refusal(tmp_path / "a.tif")

@@ -178,3 +178,41 @@ def test_a_lowest_value_with_others_near_it_is_no_border(tmp_path: Path) -> None
     pixels = PIXELS.astype(np.int16) - 1024
     sitk.WriteImage(sitk.GetImageFromArray(pixels[None]), tmp_path / "a.nrrd")
     np.testing.assert_array_equal(read_image(tmp_path / "a.nrrd").pixels_yx, pixels)
+
+
+@pytest.mark.parametrize(("name", "check_sum_at"), [("a.nii.gz", -5), ("a.nrrd", -5), ("a.mha", -1)])
+def test_a_flipped_bit_in_a_check_sum_is_seen(tmp_path: Path, name: str, check_sum_at: int, refusal: Refusal) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None]), tmp_path / name, useCompression=True)
+    np.testing.assert_array_equal(read_image(tmp_path / name).pixels_yx, PIXELS)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[check_sum_at] ^= 1
+    (tmp_path / name).write_bytes(content)
+    assert "damaged" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_a_slice_of_many_bytes_is_refused_from_its_header(tmp_path: Path, kind: str, refusal: Refusal) -> None:
+    header = f"NRRD0004\ntype: {kind}\ndimension: 2\nsizes: 12000 10000\nencoding: raw\nendian: little\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode())
+    assert "at most 120 megapixels in 384 MiB" in refusal(tmp_path / "a.nrrd")
+
+
+def test_integers_that_are_scaled_to_floats_count_as_floats(tmp_path: Path, refusal: Refusal) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None]), tmp_path / "a.nii")
+    nifti = bytearray((tmp_path / "a.nii").read_bytes())
+    nifti[42:46] = struct.pack("<hh", 11_000, 10_900)
+    nifti[112:116] = struct.pack("<f", 0.5)  # scl_slope
+    (tmp_path / "a.nii").write_bytes(nifti)
+    assert "in 384 MiB, got 11000 x 10900" in refusal(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_volume_under_another_name_is_read_or_told_how_to_be_named(
+    tmp_path: Path, suffix: str, refusal: Refusal
+) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None]), tmp_path / f"a.{suffix}")
+    other = (tmp_path / f"a.{suffix}").rename(tmp_path / "image")
+    if suffix.startswith("nii"):
+        assert f".{suffix}, as this is a NIfTI file" in refusal(other).replace(" or .nii.gz", "")
+    else:
+        np.testing.assert_array_equal(read_image(other).pixels_yx, PIXELS)

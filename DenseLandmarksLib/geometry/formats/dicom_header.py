@@ -68,6 +68,8 @@ _NATIVE = (IMPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN + ".1", IMPLICIT_LITTL
 _RLE = IMPLICIT_LITTLE_ENDIAN + ".5"
 # JPEG baseline, extended and lossless, JPEG-LS, JPEG 2000: what ITK's GDCM decodes (DICOM PS3.5, 10).
 _CODESTREAMS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))
+# GDCM makes 15 MB of runs in a second: long ones, which radiographs do not have, could keep it busy for minutes.
+_FAST_RUN_BYTES, _MAX_RUN_RATIO = 1 << 26, 8
 _JPEGS = tuple(f"{IMPLICIT_LITTLE_ENDIAN}.4.{n}" for n in (50, 51, 57, 70))
 
 
@@ -93,19 +95,8 @@ def read_header(path: Path) -> Dataset:
             raise InputError(f"{path}: expected a transfer syntax for images, got {name}; export it uncompressed")
         if syntax in _NATIVE:
             check_held(length - file.tell(), _native_bytes(dataset, file, stored))
-        elif not _is_encapsulated(file):
-            raise ValueError("raw pixels in a compressed transfer syntax")
-        elif syntax in _CODESTREAMS:
-            expected = (size[0], size[1], int(tag_number(dataset, "SamplesPerPixel", 1)))
-            ratio = MAX_JPEG_PIXELS_PER_BYTE if syntax in _JPEGS else MAX_JPEG_2000_PIXELS_PER_BYTE
-            check_held(length, math.prod(size), ratio)
-            for found in codestream_sizes(file):
-                if found[:3] != expected or found.bits > tag_number(dataset, "BitsAllocated", 0):
-                    raise InputError(
-                        f"{path}: expected compressed pixels of {size[0]} x {size[1]}, got some of "
-                        f"{found.columns} x {found.rows} with {found.samples} values of {found.bits} bits; "
-                        "export the image again"
-                    )
+        else:
+            _check_compressed(path, dataset, syntax, file, length)
     return dataset
 
 
@@ -157,6 +148,29 @@ def _check_pixel_tags(dataset: Dataset) -> None:
         or not (colour or photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
     ):
         raise ValueError("pixel tags that cannot be")
+
+
+def _check_compressed(path: Path, dataset: Dataset, syntax: str, file: BinaryIO, length: int) -> None:
+    """Refuse compressed pixels, ``file`` being at them, that are none, of another size, or too many for ``length``."""
+    if not _is_encapsulated(file):
+        raise ValueError("raw pixels in a compressed transfer syntax")
+    if syntax == _RLE:
+        if stored_bytes(dataset) > max(_FAST_RUN_BYTES, length * _MAX_RUN_RATIO):
+            raise InputError(
+                f"{path}: expected run lengths of at most {_FAST_RUN_BYTES >> 20} MiB, or packed {_MAX_RUN_RATIO}:1 at "
+                f"best, got {stored_bytes(dataset) >> 20} MiB from {length / 2**20:.1f}; export it uncompressed"
+            )
+        return
+    size = image_size(dataset)
+    check_held(length, math.prod(size), MAX_JPEG_PIXELS_PER_BYTE if syntax in _JPEGS else MAX_JPEG_2000_PIXELS_PER_BYTE)
+    expected = (size[0], size[1], int(tag_number(dataset, "SamplesPerPixel", 1)))
+    for found in codestream_sizes(file):
+        if found[:3] != expected or found.bits > tag_number(dataset, "BitsAllocated", 0):
+            raise InputError(
+                f"{path}: expected compressed pixels of {size[0]} x {size[1]}, got some of "
+                f"{found.columns} x {found.rows} with {found.samples} values of {found.bits} bits; "
+                "export the image again"
+            )
 
 
 def _is_encapsulated(file: BinaryIO) -> bool:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
+from DenseLandmarksLib.geometry.formats.reading import quiet_readers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -99,15 +99,13 @@ def read_identifiers(path: Path) -> frozenset[str] | None:
         bare = head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08") or path.suffix.lower() in _SUFFIXES
         if not has_preamble and (not bare or head.startswith(_SIGNATURES_OF_OTHERS)):
             return frozenset()
-        # pydicom's warnings quote values.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_data_set(path, (*_TAGS, "Rows")) as (dataset, _, _):
-                if "Rows" not in dataset:  # cut off before the image's own tags, and so perhaps before the patient's
-                    return None
-                for about_the_file in ("Rows", "SpecificCharacterSet"):
-                    dataset.pop(about_the_file, None)
-                return frozenset(token for value in _values(dataset) for token in _tokens(value))
+        # What pydicom warns of and logs quotes values.
+        with quiet_readers(), open_data_set(path, (*_TAGS, "Rows")) as (dataset, _, _):
+            if "Rows" not in dataset:  # cut off before the image's own tags, and so perhaps before the patient's
+                return None
+            for about_the_file in ("Rows", "SpecificCharacterSet"):
+                dataset.pop(about_the_file, None)
+            return frozenset(token for value in _values(dataset) for token in _tokens(value))
     except Exception:  # parsers raise anything on damaged data, and what they say may quote it
         return None
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 # Not the escaped 0xFF of the data (00), not a fill byte (FF), not a restart within a scan (D0 to D7).
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _END, _START_OF_SCAN = 0xD9, 0xDA
 # Arithmetic coding may leave out zeros at the end, so that there is no telling (ITU-T T.81, D.1.8).
 _ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
@@ -29,30 +30,28 @@ def check_jpeg(path: Path, pixels: NDArray[np.uint8]) -> None:
 
     content = path.read_bytes()
     parts, at = [], 0
-    for end in _ends_of_scans(content):
-        parts += [content[at:end], _NOISE]
+    for end, restart in _ends_of_scans(content):
+        parts += [content[at:end], _noise(restart)]
         at = end
     with Image.open(io.BytesIO(b"".join([*parts, content[at:]])), formats=["JPEG"]) as image:
         if not np.array_equal(np.asarray(image.convert("L")), pixels):
             raise EOFError("the data end before the pixels do")
 
 
-def _ends_of_scans(content: bytes) -> Iterator[int]:
+def _ends_of_scans(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where the data of each scan end, and the number of the restart that would follow."""
     at, marker = 2, 0
     while (found := _MARKER.search(content, at)) and marker not in _ARITHMETIC:
         if marker == _START_OF_SCAN:
-            yield found.start()
+            yield found.start(), len(_RESTART.findall(content, at, found.start())) % 8
         marker = found[1][0]
         if marker == _END:
             return
         at = found.end() + struct.unpack_from(">H", content, found.end())[0]
 
 
-def _noise() -> bytes:
+def _noise(restart: int) -> bytes:
     """Bytes for a scan that is not over, and for every restart that it may wait for."""
     generator = random.Random(0)
     pieces = [bytes(generator.choices(range(255), k=64)) for _ in range(9)]
-    return pieces[0] + b"".join(bytes((0xFF, 0xD0 + i)) + piece for i, piece in enumerate(pieces[1:]))
-
-
-_NOISE = _noise()
+    return b"".join([pieces[0], *(bytes((0xFF, 0xD0 + (restart + i) % 8)) + pieces[i + 1] for i in range(8))])

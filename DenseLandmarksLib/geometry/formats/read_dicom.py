@@ -27,6 +27,7 @@ from DenseLandmarksLib.geometry.formats.dicom_slices import stack_slices
 from DenseLandmarksLib.geometry.formats.dicom_spacing import dicom_spacing, is_projection
 from DenseLandmarksLib.geometry.formats.dicom_tags import tag_values
 from DenseLandmarksLib.geometry.formats.image_limits import check_size
+from DenseLandmarksLib.geometry.formats.itk_pixels import decoded_bytes_per_pixel
 from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.padding import without_padding
 from DenseLandmarksLib.geometry.formats.reading import reading
@@ -116,6 +117,7 @@ def _decode(path: Path, dataset: Dataset) -> sitk.Image:
     reader.ReadImageInformation()
     if reader.GetSize()[:2] != image_size(dataset)[:2]:
         raise ValueError("two readers find two sizes")
+    check_size(path, image_size(dataset), decoded_bytes_per_pixel(reader))  # a rescale may make eight bytes of two
     volume = reader.Execute()
     if volume.GetNumberOfComponentsPerPixel() == 1:
         return volume

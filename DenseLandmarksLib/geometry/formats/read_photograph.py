@@ -18,12 +18,16 @@ from DenseLandmarksLib.geometry.formats.image_limits import (
     check_held,
     check_size,
 )
+from DenseLandmarksLib.geometry.formats.jpeg_scans import check_jpeg
 from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.png_rows import check_png
+from DenseLandmarksLib.geometry.formats.tiff_strips import check_tiff
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
 
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_STRIP_BYTES, _TIFF_TILE_BYTES = 258, 259, 262, 279, 325
 _UNCOMPRESSED = 1
+# Bytes of a value in Pillow's modes of more than eight bits.
+_BYTES = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 
 
 def read_photograph(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -> MedicalImage:
@@ -32,6 +36,18 @@ def read_photograph(path: Path, kind: str, spacing_mm: tuple[float, float] | Non
     Pixels stay where they are stored, as in ITK and Slicer, so that landmarks lie on the image there: an EXIF turn,
     which viewers of photographs apply, is not. Resolutions are about printing and are never read.
     """
+    pixels = _grey_pixels(path, kind)
+    if kind == "JPEG":
+        check_jpeg(path, pixels)
+    # SimpleITK takes the machine's own byte order only.
+    volume = sitk.GetImageFromArray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False)[None])
+    source = SpacingSource.GIVEN if spacing_mm else SpacingSource.UNKNOWN
+    volume.SetSpacing((*(spacing_mm or (1.0, 1.0)), 1.0))
+    return MedicalImage(volume, source, path.name)
+
+
+def _grey_pixels(path: Path, kind: str) -> NDArray[Any]:
+    """Grey values (rows, columns); Pillow's own copy, which is the larger one in colour, is gone with the return."""
     from PIL import Image
 
     try:
@@ -44,10 +60,11 @@ def read_photograph(path: Path, kind: str, spacing_mm: tuple[float, float] | Non
         pages = getattr(image, "n_frames", 1)
         if kind == "TIFF" and pages > 1:
             raise InputError(f"{path}: expected one image, got a TIFF of {pages} pages; save one page as its own file")
-        check_size(path, image.size)
         tags = image.tag_v2 if kind == "TIFF" else {}  # type: ignore[attr-defined]
         bits = tags.get(_TIFF_BITS, (8,))
         raw_mode = str(image.tile[0].args) if image.tile else ""
+        deep_colours = image.mode in ("RGB", "RGBA", "LA") and (";16" in raw_mode or max(bits) > 8)
+        check_size(path, image.size, len(image.getbands()) * (2 if deep_colours else _BYTES.get(image.mode, 1)))
         if kind == "PNG":
             # Palettes and masks may pack up to eight pixels into a byte.
             pixel_bits = 8 * len(image.getbands()) if image.mode in ("L", "LA", "RGB", "RGBA") else 1
@@ -61,19 +78,15 @@ def read_photograph(path: Path, kind: str, spacing_mm: tuple[float, float] | Non
             check_held(path.stat().st_size, float(lengths.sum()) if lengths.min() > 0 else math.inf)
             if tags.get(_TIFF_COMPRESSION) == _UNCOMPRESSED:
                 check_held(int(lengths.sum()), math.prod(image.size) * sum(bits) / 8)
-        if image.mode in ("RGB", "RGBA", "LA") and (";16" in raw_mode or max(bits) > 8):
-            pixels: NDArray[Any] = _sixteen_bit_colours(path, kind, raw_mode)
-        else:
-            grey = image if image.mode in ("L", "I", "F") or image.mode.startswith("I;16") else image.convert("L")
-            pixels = np.asarray(grey)
-            # Pillow inverts white-is-zero TIFF images of 8 bits, but hands over those of 16 bits as they are stored.
-            if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:
-                pixels = np.iinfo(pixels.dtype).max - pixels
-    # SimpleITK takes the machine's own byte order only.
-    volume = sitk.GetImageFromArray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False)[None])
-    source = SpacingSource.GIVEN if spacing_mm else SpacingSource.UNKNOWN
-    volume.SetSpacing((*(spacing_mm or (1.0, 1.0)), 1.0))
-    return MedicalImage(volume, source, path.name)
+            check_tiff(path, tags)
+        if deep_colours:
+            return _sixteen_bit_colours(path, kind, raw_mode)
+        grey = image if image.mode in ("L", "I", "F") or image.mode.startswith("I;16") else image.convert("L")
+        pixels = np.asarray(grey)
+        # Pillow inverts white-is-zero TIFF images of 8 bits, but hands over those of 16 bits as they are stored.
+        if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 0:
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        return pixels
 
 
 def _sixteen_bit_colours(path: Path, kind: str, raw_mode: str) -> NDArray[np.generic]:
@@ -83,4 +96,5 @@ def _sixteen_bit_colours(path: Path, kind: str, raw_mode: str) -> NDArray[np.gen
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(f"{kind}ImageIO")
-    return luminance(sitk.GetArrayFromImage(reader.Execute()))
+    colours = reader.Execute()
+    return luminance(sitk.GetArrayViewFromImage(colours))

@@ -12,25 +12,13 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.formats.dicom_acquisition import orientation_of_cosines
 from DenseLandmarksLib.geometry.formats.image_limits import check_size
+from DenseLandmarksLib.geometry.formats.itk_pixels import decoded_bytes_per_pixel
 from DenseLandmarksLib.geometry.formats.luminance import luminance
+from DenseLandmarksLib.geometry.formats.nifti_file import check_nifti, check_nifti_name
 from DenseLandmarksLib.geometry.formats.padding import without_padding
-from DenseLandmarksLib.geometry.formats.volume_headers import check_nifti, check_text_volume, read_text_header
+from DenseLandmarksLib.geometry.formats.text_volume_header import check_text_volume, read_text_header
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
 
-_BYTES = {
-    sitk.sitkUInt8: 1,
-    sitk.sitkInt8: 1,
-    sitk.sitkUInt16: 2,
-    sitk.sitkInt16: 2,
-    sitk.sitkUInt32: 4,
-    sitk.sitkInt32: 4,
-    sitk.sitkFloat32: 4,
-    sitk.sitkUInt64: 8,
-    sitk.sitkInt64: 8,
-    sitk.sitkFloat64: 8,
-    sitk.sitkComplexFloat32: 8,
-    sitk.sitkComplexFloat64: 16,
-}
 # NIFTI_TYPE_*: bytes per voxel by data type (nifti1.h). ITK's own type is another where the values are scaled.
 _NIFTI_BYTES = {
     2: 1,
@@ -59,14 +47,19 @@ def read_volume(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -
     1 x 1 there is the formats' default and proves nothing. The direction of a single slice names its orientation only
     where the plane holds the head-foot axis: an axial one is the default as well.
     """
-    text_header = None if kind == "NIfTI" else read_text_header(path, kind)
+    text_header = None
+    if kind == "NIfTI":
+        check_nifti_name(path)
+    else:
+        text_header = read_text_header(path, kind)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO({"NIfTI": "NiftiImageIO", "NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}[kind])
     reader.ReadImageInformation()
     size = reader.GetSize()
-    voxel_bytes = _voxel_bytes(reader, kind)
-    check_size(path, size, voxel_bytes)
+    decoded_bytes = decoded_bytes_per_pixel(reader)
+    voxel_bytes = _NIFTI_BYTES[int(reader.GetMetaData("datatype"))] if kind == "NIfTI" else decoded_bytes
+    check_size(path, size, max(voxel_bytes, decoded_bytes))
     pixel_bytes = math.prod(size) * voxel_bytes
     if text_header is None:
         check_nifti(path, pixel_bytes, _NIFTI_FLOATS.get(int(reader.GetMetaData("datatype")), 0))
@@ -86,15 +79,6 @@ def read_volume(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -
     if not (one_slice and orientation and set(orientation) & set("HF")):
         orientation = None
     return MedicalImage(volume, source, path.name, Acquisition(patient_orientation=orientation), _display_range(reader))
-
-
-def _voxel_bytes(reader: sitk.ImageFileReader, kind: str) -> int:
-    if kind == "NIfTI":
-        return _NIFTI_BYTES[int(reader.GetMetaData("datatype"))]
-    scalar = reader.GetPixelID()
-    if reader.GetNumberOfComponents() > 1:  # the vector types follow the scalar ones in the same order
-        scalar = scalar - sitk.sitkVectorUInt8 + sitk.sitkUInt8
-    return _BYTES[scalar] * reader.GetNumberOfComponents()
 
 
 def _grey_with_three_axes(path: Path, volume: sitk.Image) -> sitk.Image:
