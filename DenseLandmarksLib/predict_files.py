@@ -24,7 +24,10 @@ from DenseLandmarksLib.annotation.exports.summary import (
     prediction_columns,
 )
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.formats.dicom_header import series_of
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import contains_identifier, read_identifiers
+from DenseLandmarksLib.geometry.formats.reading import reading
+from DenseLandmarksLib.geometry.formats.signatures import HEAD_BYTES, format_of
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.expectation import choose_view
@@ -32,8 +35,6 @@ from DenseLandmarksLib.models.prediction import Predictor
 
 logger = logging.getLogger(__name__)
 
-# How the images begin that have no telling suffix.
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"NRRD0")
 _SHORT_KEY = 8
 
 
@@ -260,15 +261,15 @@ def _is_result(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file in a folder is meant to be an image: damaged ones are, indexes of DICOM media are not."""
-    if _is_result(path) or path.name.upper() == "DICOMDIR":
+    """Whether a file in a folder is meant to be an image: damaged ones are, DICOM reports and indexes are not."""
+    if _is_result(path):
         return False
-    if path.name.lower().endswith(IMAGE_SUFFIXES):
-        return True
     try:
         with path.open("rb") as file:
-            head = file.read(132)
-    except OSError:
-        return False
-    without_preamble = head[:2] == b"\x08\x00" and head[3:4] == b"\x00"
-    return head[128:] == b"DICM" or without_preamble or head.startswith(_SIGNATURES)
+            kind = format_of(file.read(HEAD_BYTES))
+        if kind == "DICOM":
+            with reading(path, kind):
+                return series_of(path) is not None
+    except (OSError, InputError):  # to be told when it is its turn
+        return True
+    return kind is not None or path.name.lower().endswith(IMAGE_SUFFIXES)

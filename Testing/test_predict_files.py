@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -26,6 +27,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+from Testing.geometry.dicom_files import write_dicom
 
 ROOT = Path(__file__).resolve().parents[1]
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -390,3 +392,17 @@ def test_a_mirrored_film_is_told_with_what_to_type(run: Run, tmp_path: Path, mon
     assert "was done before" not in out[0]  # another view is another result
     assert "turned by 90 degrees clockwise and mirrored, as asked for" in out[0]
     assert column(tmp_path / "out", "status") == ["done"]
+
+
+def test_what_a_clinic_s_export_holds_beside_its_images_is_passed_over(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    write_dicom(folder / "IM0001", PatientOrientation=["L", "F"])
+    report = pydicom.dcmread(write_dicom(folder / "SR0001", "1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"))
+    for keyword in ("Rows", "Columns", "PixelData"):
+        del report[keyword]
+    report.save_as(folder / "SR0001")
+    status, out, err = run(folder)
+    assert (status, err) == (0, [])
+    assert column(tmp_path / "out", "name") == ["IM0001"]
+    assert "1 other files passed over" in out[-1]

@@ -105,7 +105,8 @@ def draw_overlay(
             va="top",
         )
     with write_beside_and_rename(path) as temporary:
-        canvas.print_png(str(temporary))
+        # The usual compression takes longer than all drawing, for files that are a fifth smaller.
+        canvas.print_png(str(temporary), pil_kwargs={"compress_level": 2})
 
 
 def _draw_pixels(axes: Axes, image: MedicalImage) -> None:
@@ -153,6 +154,7 @@ def _draw_landmarks(
     drawn = np.flatnonzero(np.isfinite(pixels).all(axis=1))
     stars = landmarks.index_of(extra)
     every = math.ceil(len(landmarks) / _MANY_ELLIPSES)
+    alike: dict[tuple[Colour, bool], list[int]] = {}
     for i in drawn:
         present = landmarks.presence[i] is Presence.PRESENT
         starred = i in stars
@@ -162,7 +164,9 @@ def _draw_landmarks(
             if ring is not None:
                 axes.add_patch(Polygon(ring, fill=False, edgecolor=colour, linewidth=1.1, path_effects=halo, zorder=3))
         if not starred:
-            axes.plot(*pixels[i], **_dot(colour, present), zorder=4)
+            alike.setdefault((colour, present), []).append(int(i))
+    for (colour, present), rows in alike.items():
+        axes.plot(*pixels[rows].T, **_dot(colour, present), zorder=4)
     for i in np.intersect1d(stars, drawn):
         present = landmarks.presence[i] is Presence.PRESENT
         axes.plot(*pixels[i], **_star(present), zorder=6)

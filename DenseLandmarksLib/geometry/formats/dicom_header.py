@@ -62,6 +62,12 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# DICOMDIR, then waveforms, presentation states, registrations, reports, documents and radiotherapy plans (PS3.4, B.5).
+_NO_IMAGES = (
+    "1.2.840.10008.1.3.10",
+    *(_STORAGE + family for family in ("9.", "11.", "66", "67", "88.", "104.", "481.")),
+)
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 _DEFLATED = IMPLICIT_LITTLE_ENDIAN + ".1.99"
 _NATIVE = (IMPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN + ".1", IMPLICIT_LITTLE_ENDIAN + ".2", _DEFLATED)
@@ -101,9 +107,16 @@ def read_header(path: Path) -> Dataset:
 
 
 def series_of(path: Path) -> str | None:
-    """The series that a DICOM file's image belongs to, ``None`` for an object without one such as a report or DICOMDIR."""
+    """The series that a DICOM file's image belongs to, ``None`` for an object of a class without one such as a report.
+
+    Raises ``ValueError`` for an object of another class that holds no image: its file may be cut off.
+    """
     with open_data_set(path, _TAGS) as (dataset, _, _):
-        return str(dataset.get("SeriesInstanceUID", "")) if "Rows" in dataset else None
+        if "Rows" in dataset:
+            return str(dataset.get("SeriesInstanceUID", ""))
+        if str(dataset.get("SOPClassUID", dataset.file_meta.get("MediaStorageSOPClassUID", ""))).startswith(_NO_IMAGES):
+            return None
+        raise ValueError("an image class without an image")
 
 
 def stated_modality(dataset: Dataset) -> str:
