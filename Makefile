@@ -23,10 +23,9 @@ benchmark: $(VENV)/test-installed
 damaged: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.damaged_files
 
-# The picture of the README, from the demonstration.
+# The pictures of the README.
 screenshots: $(VENV)/demo-installed
-	@$(BIN)/python -m training demo --output build/demo
-	@cp build/demo/*.overlay.png Resources/Screenshots/demo.png
+	@$(BIN)/python -m Testing.screenshots
 
 # The stamps are younger than what they were made from, so a second call installs nothing.
 $(VENV)/demo-installed: $(VENV)/made pyproject.toml constraints.txt

@@ -18,7 +18,7 @@ from DenseLandmarksLib.landmarks.template import Template, umeyama
 # What is said when a measure exceeds its limit, with both. Millimetres are those of the template, never of the image.
 DOUBTS = {
     "shape_residual_mm": "the landmarks form another shape: {value:.0f} mm off the mean shape at its size, not {limit:.0f}",
-    "disagreement": "masks and landmarks contradict each other: {value:.0%} of their area, not {limit:.0%}",
+    "disagreement": "masks and landmarks contradict each other: {value:.1%} of their area, not {limit:.1%}",
     "spread_mm": "the landmarks are vague: uncertain by {value:.0f} mm at the size of the mean shape, not {limit:.0f}",
 }
 # Said of an image in which hardly anything was found: no finite measure is as bad.

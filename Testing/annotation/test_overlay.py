@@ -65,7 +65,10 @@ def test_a_doubtful_prediction_says_so_above_the_picture_and_hides_nothing(
     tmp_path: Path, radiograph: MedicalImage, prediction: Prediction, styles: list[StructureStyle]
 ) -> None:
     draw_overlay(tmp_path / "a.png", radiograph, prediction, styles)
-    doubts = ("the image looks mirrored", "masks and landmarks contradict each other: 30% of their area, not 5% " * 3)
+    doubts = (
+        "the image looks mirrored",
+        "masks and landmarks contradict each other: 30.0% of their area, not 5.0% " * 3,
+    )
     doubtful = replace(prediction, plausibility=Plausibility(doubts))
     draw_overlay(tmp_path / "b.png", radiograph, doubtful, styles)
     plain, warned = _drawn(tmp_path / "a.png"), _drawn(tmp_path / "b.png")
