@@ -216,3 +216,13 @@ def test_a_volume_under_another_name_is_read_or_told_how_to_be_named(
         assert f".{suffix}, as this is a NIfTI file" in refusal(other).replace(" or .nii.gz", "")
     else:
         np.testing.assert_array_equal(read_image(other).pixels_yx, PIXELS)
+
+
+def test_a_flat_image_that_stands_in_space_is_told_as_that(tmp_path: Path, refusal: Refusal) -> None:
+    """Two axes in a coronal plane, as Python tools write them; ITK, and so Slicer, cannot place them."""
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS), tmp_path / "flat.nii")
+    content = bytearray((tmp_path / "flat.nii").read_bytes())
+    struct.pack_into("<2h", content, 252, 0, 1)  # no qform, an sform
+    struct.pack_into("<12f", content, 280, -0.5, 0, 0, 10, 0, 0, 1, 20, 0, -0.5, 0, 30)
+    (tmp_path / "flat.nii").write_bytes(content)
+    assert "stands in space" in refusal(tmp_path / "flat.nii")

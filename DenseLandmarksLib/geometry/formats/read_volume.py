@@ -65,7 +65,7 @@ def read_volume(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -
         check_nifti(path, pixel_bytes, _NIFTI_FLOATS.get(int(reader.GetMetaData("datatype")), 0))
     else:
         check_text_volume(text_header, kind, pixel_bytes)
-    volume = without_padding(_grey_with_three_axes(path, reader.Execute()))
+    volume = without_padding(_grey_with_three_axes(path, _execute(path, reader)))
 
     one_slice = volume.GetSize()[2] == 1
     x, y, z = volume.GetSpacing()
@@ -79,6 +79,18 @@ def read_volume(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -
     if not (one_slice and orientation and set(orientation) & set("HF")):
         orientation = None
     return MedicalImage(volume, source, path.name, Acquisition(patient_orientation=orientation), _display_range(reader))
+
+
+def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        if len(reader.GetSize()) == 2 and "determinant" in str(error):
+            raise InputError(
+                f"{path}: expected an image of two axes in the plane of the first two, got one that stands in space; "
+                "save it with a third axis of one slice"
+            ) from None
+        raise
 
 
 def _grey_with_three_axes(path: Path, volume: sitk.Image) -> sitk.Image:
