@@ -18,11 +18,12 @@ from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
+from DenseLandmarksLib.find_files import find_files
 from DenseLandmarksLib.geometry.view import VIEWS
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
-from DenseLandmarksLib.predict_files import NewLandmark, Options, Outcome, find_files, predict_files
+from DenseLandmarksLib.predict_files import NewLandmark, Options, Outcome, predict_files
 
 # What to type for a view, by its name in the summary.
 VIEW_OPTIONS = {str(view): f"--turn {view.turn_deg} {'--flip' if view.flip else '--no-flip'}" for view in VIEWS}
