@@ -22,7 +22,7 @@ FALSE_ALARMS = 0.01
 
 
 def joint_limits(measures: NDArray[np.float64], false_alarms: float = FALSE_ALARMS) -> NDArray[np.float64]:
-    """Limits (K,) of K positive measures (N, K) such that a share ``false_alarms`` of the N cases exceeds any of them.
+    """Limits (K,) of K positive measures (N, K) that at most a share ``false_alarms`` of the N cases exceeds in any.
 
     Each measure is taken as log-normal, so that all limits lie equally many standard deviations above their mean, and
     that number is the quantile over the cases of the largest deviation of each.
@@ -30,7 +30,9 @@ def joint_limits(measures: NDArray[np.float64], false_alarms: float = FALSE_ALAR
     log = np.log(np.maximum(measures, 1e-9))
     mean, deviation = log.mean(axis=0), np.maximum(log.std(axis=0, ddof=1), 1e-9)
     worst = ((log - mean) / deviation).max(axis=1)
-    return np.asarray(np.exp(mean + np.quantile(worst, 1 - false_alarms) * deviation), np.float64)
+    # One of the cases itself, so that not more than the share lies above.
+    height = np.quantile(worst, 1 - false_alarms, method="higher")
+    return np.asarray(np.exp(mean + height * deviation), np.float64)
 
 
 def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tuple[list[dict[str, float]], int]:
@@ -68,9 +70,9 @@ def calibrate(model: Path, folders: Sequence[Path], data: Path, device: str = "c
     measures, turned = out_of_fold_measures(folders, data, device)
     names = list(measures[0])
     table = np.array([[row[name] for name in names] for row in measures])
-    limits = joint_limits(table)
+    limits = np.ceil(joint_limits(table) * 1e4) / 1e4
     entry = {
-        "limits": dict(zip(names, limits.round(4).tolist(), strict=True)),
+        "limits": dict(zip(names, limits.tolist(), strict=True)),
         "cases": len(table),
         "above": int((table > limits).any(axis=1).sum()),
         "seemed_turned": turned,
