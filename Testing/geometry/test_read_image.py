@@ -143,7 +143,7 @@ def test_a_folder_with_one_image_is_that_image(tmp_path: Path, refusal: Refusal)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "inner").mkdir()
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    report = pydicom.dcmread(write_dicom(tmp_path / "report.dcm", Modality="SR"))
+    report = pydicom.dcmread(write_dicom(tmp_path / "report.dcm", "1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"))
     del report.PixelData, report.Rows, report.Columns
     report.save_as(tmp_path / "report.dcm")
     image = read_image(tmp_path, (0.2, 0.3))
