@@ -14,6 +14,7 @@ COMMANDS = {
     "fit": "train a model from a recipe",
     "evaluate": "measure a model on annotated cases",
     "robustness": "what alterations of images cost, and whether foreign images are noticed",
+    "propagation": "how many drags a case takes, with and without neighbours moving along",
     "calibrate": "limits of plausibility from models that were trained without a fold",
     "define-landmark": "template coordinate of a point seen in one annotated image",
     "new-landmarks": "measure landmarks that the model was never trained on",

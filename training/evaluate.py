@@ -18,7 +18,7 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels, pixels_from_lp
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.landmark_set import Presence
-from DenseLandmarksLib.landmarks.polygon import polygon_mask
+from DenseLandmarksLib.landmarks.polygon import contour_tangents, polygon_mask
 from DenseLandmarksLib.models.prediction import Prediction, Predictor
 from training.data import Case, Dataset, read_dataset
 from training.evaluation_report import (
@@ -33,7 +33,6 @@ from training.evaluation_report import (
 )
 from training.metrics import (
     LandmarkErrors,
-    contour_tangents,
     dice_percent,
     is_simple_polygon,
     landmark_errors_mm,

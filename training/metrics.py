@@ -71,17 +71,6 @@ def landmark_surface_distances_mm(
     return np.abs(map_coordinates(outside - inside, points_xy[:, ::-1].T, order=1, mode="nearest"))
 
 
-def contour_tangents(contour: ArrayLike) -> FloatArray:
-    """Unit tangents (P, D) of a closed contour (P, D): from each point's previous to its next point.
-
-    The zero vector where these two coincide, as there is no direction.
-    """
-    contour = np.asarray(contour, np.float64)
-    chord = np.roll(contour, -1, axis=0) - np.roll(contour, 1, axis=0)
-    length = np.linalg.norm(chord, axis=1, keepdims=True)
-    return np.divide(chord, length, out=np.zeros_like(chord), where=length > 0)
-
-
 class LandmarkErrors(NamedTuple):
     """Target registration error (N,) and its absolute components along and across the contour (N,)."""
 

@@ -1,4 +1,4 @@
-"""Closed polygons through contour points: masks, and which positions lie inside."""
+"""Closed polygons through contour points: masks, tangents, and which positions lie inside."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ def polygon_mask(contour: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]
     flips = np.zeros((height, width + 1), np.int32)
     np.add.at(flips, (row, np.clip(np.floor(crossing).astype(int) + 1, 0, width)), 1)
     return np.asarray(flips[:, :width].cumsum(axis=1) % 2 == 1)
+
+
+def contour_tangents(contour: ArrayLike) -> NDArray[np.float64]:
+    """Unit tangents (P, D) of a closed contour (P, D): from each point's previous to its next point.
+
+    The zero vector where these two coincide, as there is no direction.
+    """
+    contour = np.asarray(contour, np.float64)
+    chord = np.roll(contour, -1, axis=0) - np.roll(contour, 1, axis=0)
+    length = np.linalg.norm(chord, axis=1, keepdims=True)
+    return np.asarray(np.divide(chord, length, out=np.zeros_like(chord), where=length > 0))

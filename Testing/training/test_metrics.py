@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from DenseLandmarksLib.landmarks.polygon import contour_tangents
 from training.metrics import (
     bootstrap_ci95,
-    contour_tangents,
     dice_percent,
     is_simple_polygon,
     landmark_errors_mm,
