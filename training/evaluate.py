@@ -13,14 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.files import write_json, write_text
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels, pixels_from_lps_mm
 from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.polygon import contour_tangents, polygon_mask
 from DenseLandmarksLib.models.prediction import Prediction, Predictor
-from training.data import Case, Dataset, read_dataset
+from training.data import Case, Dataset
 from training.evaluation_report import (
     METRICS,
     CaseMeasurement,
@@ -31,6 +30,7 @@ from training.evaluation_report import (
     markdown_of,
     read_report,
 )
+from training.measuring import add_request, open_request, write_report
 from training.metrics import (
     LandmarkErrors,
     dice_percent,
@@ -190,40 +190,22 @@ def evaluate(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m training evaluate``."""
-    parser.add_argument("--model", required=True, metavar="NAME|FOLDER", help="a shipped model, or a bundle's folder")
-    parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="folder with dataset.json, landmarks.csv"
-    )
-    parser.add_argument("--split", default="test", help="which cases (default: test; choose and tune on others)")
-    parser.add_argument(
-        "--report", required=True, type=Path, metavar="FILE.json", help="report; FILE.md goes beside it"
-    )
+    add_request(parser)
     parser.add_argument(
         "--compare", metavar="OTHER", help="a second model, or an earlier report (.json): adds paired differences"
     )
-    parser.add_argument("--fold", type=int, help="only this fold of the split, as 'fit --fold' holds it out")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card and metadata")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw best, median and worst case and the errors")
     parser.add_argument(
         "--read-out", choices=("border", "affine", "softmin"), help="instead of the model's own way from uv to points"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print its table; raises :class:`InputError` for what cannot be used."""
     from DenseLandmarksLib.models.registry import find_bundle, open_predictor
 
-    report_path: Path = args.report
-    if report_path.suffix != ".json":
-        raise InputError(
-            f"expected a report file that ends in .json, got {report_path}. Rename it; FILE.md goes beside it."
-        )
-    dataset = read_dataset(args.data).of_split(args.split)
-    if args.fold is not None:
-        dataset = dataset.fold(args.fold)[1]
-    # Everything that can be wrong with the request is looked at before minutes are spent on predictions.
-    predictor = open_predictor(args.model, args.device)
+    predictor, dataset = open_request(args)
     if args.read_out is not None:
         predictor.read_out = args.read_out
     other_report, other_predictor = None, None
@@ -238,9 +220,7 @@ def run(args: argparse.Namespace) -> int:
         other_report = build_report(measure_cases(other_predictor, dataset), dataset.name, args.split)
     if other_report is not None:
         report["comparison"] = compare_reports(report, other_report)
-    table = markdown_of(report)
-    write_json(report_path, report)
-    write_text(report_path.with_suffix(".md"), table)
+    write_report(args.report, report, markdown_of(report))
     if args.record:
         from training.export import record_measurement
 
@@ -254,5 +234,4 @@ def run(args: argparse.Namespace) -> int:
 
         for path in draw_figures(args.figures, measurements, report, dataset, contour_structures(dataset), look):
             logger.info("drew %s", path)
-    print(table)
     return 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import zlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.files import write_json, write_text
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.landmarks.polygon import contour_tangents
 from DenseLandmarksLib.landmarks.propagation import Propagation, landmark_propagation
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.prediction import Predictor
-from training.data import Dataset, read_dataset
+from training.data import Dataset
 from training.evaluate import contour_structures, read_case
+from training.measuring import add_request, open_request, write_report
 from training.metrics import bootstrap_ci95
 
 FloatArray = NDArray[np.float64]
@@ -159,24 +158,12 @@ def markdown_of(report: dict[str, Any]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m training propagation``."""
-    parser.add_argument("--model", required=True, metavar="NAME|FOLDER", help="a shipped model, or a bundle's folder")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="annotated cases of the model's kind")
-    parser.add_argument("--split", default="test", help="which cases (default: test; choose and tune on others)")
-    parser.add_argument("--fold", type=int, help="only this fold of the split, as 'fit --fold' holds it out")
-    parser.add_argument("--report", required=True, type=Path, metavar="FILE.json", help="FILE.md goes beside it")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_request(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the report and print it; raises :class:`InputError` for what cannot be used."""
-    from DenseLandmarksLib.models.registry import open_predictor
-
-    dataset = read_dataset(arguments.data).of_split(arguments.split)
-    if arguments.fold is not None:
-        dataset = dataset.fold(arguments.fold)[1]
-    predictor = open_predictor(arguments.model, arguments.device)
+    predictor, dataset = open_request(arguments)
     report = measure_propagation(predictor, dataset, getattr(predictor, "template", None))
-    write_json(arguments.report, report)
-    write_text(arguments.report.with_suffix(".md"), markdown_of(report))
-    print(markdown_of(report))
+    write_report(arguments.report, report, markdown_of(report))
     return 0

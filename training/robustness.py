@@ -14,13 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.files import write_json, write_text
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.prediction import Prediction, Predictor
 from training.alterations import ALTERATIONS, VIEWS_TO_NOTICE, Alteration, seen_through
 from training.data import Case, Dataset, read_dataset
 from training.evaluate import contour_structures, measure_case, read_case
 from training.evaluation_report import CaseMeasurement, build_report
+from training.measuring import add_request, open_request, write_report
 
 LIMIT = 1.25
 """The landmark error of altered images may be this many times that of the same images as they are."""
@@ -148,27 +148,15 @@ def markdown_of(report: dict[str, Any]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m training robustness``."""
-    parser.add_argument("--model", required=True, metavar="NAME|FOLDER", help="a shipped model, or a bundle's folder")
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="annotated cases of the model's kind")
-    parser.add_argument("--split", default="test", help="which cases (default: test; choose and tune on others)")
-    parser.add_argument("--fold", type=int, help="only this fold of the split, as 'fit --fold' holds it out")
+    add_request(parser)
     parser.add_argument(
         "--foreign", type=Path, nargs="*", default=[], metavar="DIR", help="folders of images of other kinds"
     )
-    parser.add_argument("--report", required=True, type=Path, metavar="FILE.json", help="FILE.md goes beside it")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the report and print it; status 1 when an alteration costs more than :data:`LIMIT` allows."""
-    from DenseLandmarksLib.models.registry import open_predictor
-
-    dataset = read_dataset(arguments.data).of_split(arguments.split)
-    if arguments.fold is not None:
-        dataset = dataset.fold(arguments.fold)[1]
-    predictor = open_predictor(arguments.model, arguments.device)
+    predictor, dataset = open_request(arguments)
     report = measure_robustness(predictor, dataset, arguments.foreign)
-    write_json(arguments.report, report)
-    write_text(arguments.report.with_suffix(".md"), markdown_of(report))
-    print(markdown_of(report))
+    write_report(arguments.report, report, markdown_of(report))
     return int(any(row["ratio"] > LIMIT for row in report["alterations"]))
