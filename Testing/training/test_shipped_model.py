@@ -82,6 +82,9 @@ def test_a_chest_is_believed_and_a_mirrored_one_is_not(predictor: DenseShapePred
 
 @pytest.mark.parametrize("kind", ["hand", "ceph"])
 def test_a_hand_or_a_skull_is_no_chest(kind: str, predictor: DenseShapePredictor, jsrt_folder: Path) -> None:
-    paths = [case.image_path for case in read_dataset(jsrt_folder.parent / kind).cases[::10]]
+    folder = jsrt_folder.parent / kind
+    if not (folder / "dataset.json").is_file():
+        pytest.skip(f"needs the real radiographs of {kind}, not found at {folder}")
+    paths = [case.image_path for case in read_dataset(folder).cases[::10]]
     doubted = [not predictor.predict(read_image(path)).plausibility.plausible for path in paths]
     assert sum(doubted) >= 0.95 * len(paths)
