@@ -41,3 +41,11 @@ def lps_mm2_from_pixel_covariance(volume: sitk.Image, covariance_px2: ArrayLike)
     """Covariances (N, 3, 3) in mm^2 along LPS of pixel covariances (N, 2, 2), order x, y, on a radiograph."""
     matrix = _index_to_lps(volume)[0][:, :2]
     return np.einsum("ai,nij,bj->nab", matrix, np.asarray(covariance_px2, np.float64), matrix)
+
+
+def lps_mm_from_ras_mm(points_ras_mm: ArrayLike) -> NDArray[np.float64]:
+    """Physical LPS millimetres (N, 3) of RAS millimetres (N, 3).
+
+    RAS lives in ``scene/``; files that state RAS (markups, fcsv, Slicer's tables) are the exception, and this is for them.
+    """
+    return np.asarray(points_ras_mm, np.float64) * np.array([-1.0, -1.0, 1.0])

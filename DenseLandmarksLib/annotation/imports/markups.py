@@ -1,0 +1,81 @@
+"""Landmarks out of Slicer's markups file (``.mrk.json``), whichever program wrote it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from DenseLandmarksLib.annotation.imports.imported_landmarks import (
+    ImportedLandmarks,
+    ImportedPoint,
+    gather,
+    numbers,
+    point_lps_mm,
+    shown,
+)
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.landmarks.landmark_set import Presence
+
+_PRESENCE = {
+    "defined": Presence.PRESENT,
+    "missing": Presence.ABSENT,
+    "undefined": Presence.UNPLACED,
+    "preview": Presence.UNPLACED,  # a point that was still at the mouse
+}
+# As written: the word, or the coded entry [value, scheme, meaning] (UCUM).
+_MILLIMETRE, _PIXEL = ("mm",), ("px", "pixel", "{pixel}")
+
+
+def landmarks_of_markups(document: dict[str, Any], image: MedicalImage) -> ImportedLandmarks:
+    """All control points of all lists, in order: label = name, description (else the list's name) = structure.
+
+    ``coordinateSystem`` is LPS, the schema's default, or RAS. A point whose status is "missing" is absent; one that is
+    "undefined", or has neither a status nor a position, is unplaced. Raises :class:`InputError` for anything else.
+    """
+    lists = document.get("markups")
+    if not isinstance(lists, list) or not all(isinstance(markup, dict) for markup in lists):
+        raise InputError(f"expected 'markups' to be a list of lists, got {shown(lists)}. Save it from Slicer again.")
+    return gather([point for markup in lists for point in _points(markup, image)], image)
+
+
+def _points(markup: dict[str, Any], image: MedicalImage) -> list[ImportedPoint]:
+    frame = markup.get("coordinateSystem", "LPS")
+    if frame not in ("LPS", "RAS"):
+        raise InputError(f"expected coordinateSystem LPS or RAS, got {shown(frame)}. Save it from Slicer again.")
+    pixel_units = _are_pixels(markup.get("coordinateUnits", "mm"))
+    controls = markup.get("controlPoints", [])
+    if not isinstance(controls, list) or not all(isinstance(control, dict) for control in controls):
+        raise InputError(f"expected controlPoints to be a list of points, got {shown(controls)}. Save it again.")
+    points = []
+    for control in controls:
+        name, structure = _text(control, "label"), _text(control, "description") or _text(markup, "name")
+        position = control.get("position")
+        placed = position not in ("", None, [], [None, None, None])
+        status = control.get("positionStatus", "defined" if placed else "undefined")
+        if not isinstance(status, str) or status not in _PRESENCE:
+            raise InputError(
+                f"expected positionStatus defined, missing or undefined for {shown(name)}, got {shown(status)}. "
+                "Correct the file."
+            )
+        presence, point = _PRESENCE[status], None
+        if presence is Presence.PRESENT:
+            xyz = numbers(position, 3, f"the position of {shown(name)}")
+            point = point_lps_mm(xyz, frame, pixel_units, image)
+        points.append(ImportedPoint(name, structure, presence, point))
+    return points
+
+
+def _are_pixels(unit: Any) -> bool:
+    code = unit[0] if isinstance(unit, list) and unit else unit
+    if code in _MILLIMETRE:
+        return False
+    if code in _PIXEL:
+        return True
+    raise InputError(f"expected coordinateUnits of mm or pixels, got {shown(unit)}. Convert the file to mm.")
+
+
+def _text(entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key, "")
+    if not isinstance(value, str):
+        raise InputError(f"expected {key} to be text, got {shown(value)}. Correct the file.")
+    return value
