@@ -24,7 +24,6 @@ from scipy.interpolate import RBFInterpolator
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.files import write_json, write_text
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.template import StructureTemplate
 from DenseLandmarksLib.models.bundle import load_bundle
@@ -34,6 +33,7 @@ from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.data import Case, Dataset, read_dataset
 from training.define_landmark import define_landmark
 from training.evaluation_report import group_structures
+from training.measuring import write_report
 from training.metrics import bootstrap_ci95
 
 FloatArray = NDArray[np.float64]
@@ -276,7 +276,5 @@ def run(arguments: argparse.Namespace) -> int:
             "expected a model trained without some landmarks of the data, or the jsrt landmarks; this is neither. "
             "Train one with target.hold_out_every in the recipe."
         )
-    write_json(arguments.report, report)
-    write_text(arguments.report.with_suffix(".md"), to_markdown(report))
-    print(to_markdown(report))
+    write_report(arguments.report, report, to_markdown(report))
     return 0
