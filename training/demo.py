@@ -34,7 +34,7 @@ def on_phantom(model: str, output: Path, device: str, seed: int) -> None:
     prediction = predictor.predict(image)
 
     truth_px = landmarks_of(template, phantom.contours)
-    points_px = pixels_from_lps_mm(image.volume, prediction.landmarks.points_lps_mm)
+    points_px = pixels_from_lps_mm(image.geometry, prediction.landmarks.points_lps_mm)
     error_mm = np.linalg.norm(points_px - truth_px, axis=1) * phantom.spacing_mm
     print(f"{image.name}, model {bundle.name} {bundle.version} on {prediction.device} ({SYNTHETIC})")
     print(f"  {'structure':<16}{'Dice %':>8}{'landmark error mm':>20}")

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels, pixels_from_lps_mm
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.polygon import contour_tangents, polygon_mask
@@ -100,12 +101,12 @@ def measure_case(
         lost = np.flatnonzero(named & ~np.isfinite(points_lps_mm).all(axis=1))
         names = ", ".join(dataset.landmark_names[i] for i in lost)
         raise ValueError(f"model {prediction.model_name} gives no best guess for {names} in case {case.name}")
-    points_px = pixels_from_lps_mm(image.volume, points_lps_mm)
+    points_px = pixels_from_lps_mm(image.geometry, points_lps_mm)
     present = np.zeros(count, bool)
     present[named] = [prediction.landmarks.presence[row] is Presence.PRESENT for row in rows[named]]
 
     annotated = np.asarray(np.isfinite(case.points_px).all(axis=1))
-    truth_lps_mm = lps_mm_from_pixels(image.volume, case.points_px)
+    truth_lps_mm = lps_mm_from_pixels(image.geometry, case.points_px)
     grid, spacing = prediction.grid, image.volume.GetSpacing()
     spacing_x_mm, spacing_y_mm = grid.pixel_size(spacing[:2])
     spacing_yx_mm = (float(spacing_y_mm), float(spacing_x_mm))

@@ -108,7 +108,8 @@ def phantom_image(phantom: Phantom) -> MedicalImage:
     # SimpleITK takes a second to import; drawing for training never needs it.
     import SimpleITK as sitk
 
-    from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+    from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+    from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
     volume = sitk.GetImageFromArray(np.round(phantom.pixels[None] * 65535).astype(np.uint16))
     volume.SetSpacing((phantom.spacing_mm, phantom.spacing_mm, 1.0))

@@ -105,9 +105,9 @@ def measure_propagation(predictor: Predictor, dataset: Dataset, template: Templa
                 f"expected a model that names landmarks of {dataset.name} (such as {dataset.landmark_names[0]}), "
                 f"{prediction.model_name} names none of them. Choose another model or another data folder."
             )
-        axes = np.array(image.volume.GetDirection()).reshape(3, 3)[:, :2]
+        axes = image.geometry.axes_lps[:, :2]
         truth = np.full((len(named), 2), np.nan)
-        truth[named >= 0] = lps_mm_from_pixels(image.volume, case.points_px[named[named >= 0]]) @ axes
+        truth[named >= 0] = lps_mm_from_pixels(image.geometry, case.points_px[named[named >= 0]]) @ axes
         propagation = landmark_propagation(prediction.landmarks, axes, template)
         errors.append(float(np.nanmean(np.linalg.norm(propagation.predicted_mm - truth, axis=1))))
         slips = {"exact": np.zeros_like(truth), "noisy": slips_of(truth, dataset, named, case.name)}

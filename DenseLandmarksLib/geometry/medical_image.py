@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
-
-
-class SpacingSource(StrEnum):
-    """Where the pixel spacing of an image came from. Under ``UNKNOWN`` one pixel counts as 1 and is never called mm."""
-
-    CALIBRATED = "calibrated"
-    DETECTOR = "detector"
-    GIVEN = "given"
-    UNKNOWN = "unknown"
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 
 
 @dataclass(frozen=True)
@@ -48,15 +40,20 @@ class MedicalImage:
                 f"{self.volume.GetDimension()} axes and {self.volume.GetNumberOfComponentsPerPixel()} components"
             )
 
+    @cached_property
+    def geometry(self) -> ImageGeometry:
+        """Where the image lies; as the volume was when it was first asked for."""
+        return ImageGeometry.of(self.volume, self.spacing_source)
+
     @property
     def is_radiograph(self) -> bool:
         """Whether the image is one slice thick."""
-        return bool(self.volume.GetSize()[2] == 1)
+        return self.geometry.is_radiograph
 
     @property
     def unit(self) -> str:
         """Unit of every length in this image: ``"mm"``, or ``"px"`` when the spacing is unknown."""
-        return "px" if self.spacing_source is SpacingSource.UNKNOWN else "mm"
+        return self.geometry.unit
 
     @property
     def pixels_yx(self) -> NDArray[np.generic]:

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
 from DenseLandmarksLib.geometry.grid import fit_grid
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
@@ -39,9 +40,9 @@ def radiograph() -> MedicalImage:
 @pytest.fixture
 def prediction(radiograph: MedicalImage) -> Prediction:
     """Two overlapping structures and four landmarks: two present, one absent with a best guess, one unplaced."""
-    points = lps_mm_from_pixels(radiograph.volume, [[30, 40], [70.5, 60.25], [90, 20], [0, 0]])
+    points = lps_mm_from_pixels(radiograph.geometry, [[30, 40], [70.5, 60.25], [90, 20], [0, 0]])
     points[3] = np.nan
-    covariance = lps_mm2_from_pixel_covariance(radiograph.volume, np.tile(np.diag([36.0, 4.0]), (4, 1, 1)))
+    covariance = lps_mm2_from_pixel_covariance(radiograph.geometry, np.tile(np.diag([36.0, 4.0]), (4, 1, 1)))
     covariance[3] = np.nan
     landmarks = LandmarkSet(
         names=("apex", "border", "guess", "later"),

@@ -16,7 +16,8 @@ import SimpleITK as sitk
 
 from DenseLandmarksLib.annotation.case_key import case_key, file_key, installation_salt, user_data_folder
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 ROOT = Path(__file__).resolve().parents[2]
 SALT = bytes(range(32))

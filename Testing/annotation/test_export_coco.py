@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.annotation.exports.coco import write_coco
 from DenseLandmarksLib.annotation.imports.read_landmarks import read_landmarks
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.models.prediction import Prediction
 
@@ -26,7 +27,7 @@ def test_a_foreign_reader_finds_the_bright_pixel_under_each_keypoint(tmp_path: P
     volume.SetSpacing((0.3, 0.7, 1))
     volume.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
     point = np.array([volume.TransformIndexToPhysicalPoint((25, 12, 0))])
-    write_coco(tmp_path / "a.json", [(MedicalImage(volume, SpacingSource.DETECTOR, "a.png"), _one(point))])
+    write_coco(tmp_path / "a.json", [("a.png", ImageGeometry.of(volume, SpacingSource.DETECTOR), _one(point))])
     document = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     (annotation,) = document["annotations"]
     x, y, v = annotation["keypoints"]
@@ -40,7 +41,7 @@ def test_absence_and_doubt_are_written_and_nobody_trains_on_a_guess(
     tmp_path: Path, prediction: Prediction, radiograph: MedicalImage
 ) -> None:
     landmarks = replace(prediction.landmarks, review=(Review.UNSURE, *prediction.landmarks.review[1:]))
-    write_coco(tmp_path / "a.json", [(radiograph, landmarks)])
+    write_coco(tmp_path / "a.json", [(radiograph.name, radiograph.geometry, landmarks)])
     document = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert [category["keypoints"] for category in document["categories"]] == [["apex"], ["border", "guess", "later"]]
     lung, heart = document["annotations"]
@@ -65,8 +66,11 @@ def test_images_with_different_landmarks_each_get_back_their_own(
 ) -> None:
     other = replace(radiograph, name="other.dcm")
     extra = replace(_one(prediction.landmarks.points_lps_mm[:1]), names=("extra",))
-    write_coco(tmp_path / "a.json", [(radiograph, prediction.landmarks), (other, extra)])
-    first, second = (read_landmarks(tmp_path / "a.json", image) for image in (radiograph, other))
+    write_coco(
+        tmp_path / "a.json",
+        [(radiograph.name, radiograph.geometry, prediction.landmarks), (other.name, other.geometry, extra)],
+    )
+    first, second = (read_landmarks(tmp_path / "a.json", image.geometry, image.name) for image in (radiograph, other))
     assert first.names == prediction.landmarks.names
     assert first.presence == prediction.landmarks.presence
     assert second.names == ("extra",)
@@ -77,9 +81,9 @@ def test_a_volume_and_two_images_of_one_name_are_refused_and_nothing_is_written(
 ) -> None:
     volume = MedicalImage(sitk.Image([4, 5, 6], sitk.sitkUInt8), SpacingSource.DETECTOR, "ct")
     with pytest.raises(InputError, match=r"expected radiographs .* got the volume 'ct'"):
-        write_coco(tmp_path / "a.json", [(volume, prediction.landmarks)])
+        write_coco(tmp_path / "a.json", [(volume.name, volume.geometry, prediction.landmarks)])
     with pytest.raises(InputError, match=r"got 'chest\.dcm' twice"):
-        write_coco(tmp_path / "a.json", [(radiograph, prediction.landmarks)] * 2)
+        write_coco(tmp_path / "a.json", [(radiograph.name, radiograph.geometry, prediction.landmarks)] * 2)
     assert not list(tmp_path.iterdir())
 
 

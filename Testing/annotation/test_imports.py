@@ -20,7 +20,8 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import ImportedLand
 from DenseLandmarksLib.annotation.imports.read_landmarks import read_landmarks
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 
 ReadInSlicer = Callable[[str, str, Path], Any]
@@ -48,7 +49,7 @@ def landmarks_on(image: MedicalImage, seed: int = 0) -> LandmarkSet:
     index = np.random.default_rng(seed + 100).uniform(-2, 1, (6, 3)) * 25
     if image.is_radiograph:
         index[:, 2] = 0
-    points = lps_mm_from_index(image.volume, index)
+    points = lps_mm_from_index(image.geometry, index)
     points[5] = np.nan
     return LandmarkSet(
         names=NAMES,
@@ -81,7 +82,7 @@ def test_landmarks_come_back_from_markups_to_the_same_place(tmp_path: Path, seed
     image = an_image(seed, radiograph)
     landmarks = landmarks_on(image, seed)
     write_markups(tmp_path / "a.mrk.json", landmarks, image.unit)
-    found = read_landmarks(tmp_path / "a.mrk.json", image)
+    found = read_landmarks(tmp_path / "a.mrk.json", image.geometry)
     assert_same(found, landmarks)
     assert found.review == (None,) * 6
 
@@ -91,8 +92,8 @@ def test_landmarks_come_back_from_markups_to_the_same_place(tmp_path: Path, seed
 def test_landmarks_come_back_from_a_table_to_the_same_place(tmp_path: Path, seed: int, radiograph: bool) -> None:
     image = an_image(seed, radiograph)
     landmarks = landmarks_on(image, seed)
-    write_landmark_csv(tmp_path / "a.csv", landmarks, image)
-    found = read_landmarks(tmp_path / "a.csv", image)
+    write_landmark_csv(tmp_path / "a.csv", landmarks, image.geometry)
+    found = read_landmarks(tmp_path / "a.csv", image.geometry)
     assert_same(found, landmarks)
     assert found.review == landmarks.review
 
@@ -101,8 +102,8 @@ def test_landmarks_come_back_from_a_table_to_the_same_place(tmp_path: Path, seed
 def test_landmarks_come_back_from_coco_to_the_same_place(tmp_path: Path, seed: int) -> None:
     image = an_image(seed, True)
     landmarks = landmarks_on(image, seed)
-    write_coco(tmp_path / "a.json", [(image, landmarks)])
-    found = read_landmarks(tmp_path / "a.json", image)
+    write_coco(tmp_path / "a.json", [(image.name, image.geometry, landmarks)])
+    found = read_landmarks(tmp_path / "a.json", image.geometry)
     assert_same(found, landmarks)
     assert found.review == landmarks.review
 
@@ -132,7 +133,7 @@ def test_what_slicer_itself_saves_comes_back_to_the_same_place(
         storage.SetCoordinateSystem(0 if ras else 1)  # vtkMRMLStorageNode: RAS, LPS
         assert storage.WriteData(node)
     # Slicer's table holds six digits, which is half a micrometre below a metre.
-    assert_same(read_landmarks(path, image), landmarks, 1e-3 if kind == "csv" else 1e-4)
+    assert_same(read_landmarks(path, image.geometry), landmarks, 1e-3 if kind == "csv" else 1e-4)
 
 
 @pytest.mark.parametrize(("stated", "sign"), [("0", -1), ("RAS", -1), ("1", 1), ("LPS", 1), (None, 1)])
@@ -146,7 +147,7 @@ def test_an_old_fiducial_list_is_read_in_the_frame_that_it_states(
         "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
         "vtkMRMLMarkupsFiducialNode_0,1.5,-2,3,0,0,0,1,1,1,0,F-1,heart,\n"
     )
-    found = read_landmarks(path, an_image(0, False))
+    found = read_landmarks(path, an_image(0, False).geometry)
     assert (found.names, found.structures, found.presence) == (("F-1",), ("heart",), (Presence.PRESENT,))
     np.testing.assert_allclose(found.points_lps_mm, [[sign * 1.5, sign * -2, 3]])
     node = read_in_slicer("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsFiducialStorageNode", path)
@@ -166,7 +167,7 @@ def test_every_list_of_a_file_is_read_each_in_its_own_frame(tmp_path: Path) -> N
             {"controlPoints": [{**point, "label": "d", "description": "lung"}, *lost]},
         )
     )
-    found = read_landmarks(tmp_path / "a.mrk.json", an_image(0, False))
+    found = read_landmarks(tmp_path / "a.mrk.json", an_image(0, False).geometry)
     assert found.names == ("a", "d", "b", "c")
     assert found.structures == ("heart", "lung", "", "")
     assert found.presence == (*[Presence.PRESENT] * 2, Presence.UNPLACED, Presence.ABSENT)
@@ -184,39 +185,39 @@ def test_a_landmark_stays_on_its_pixel_when_the_spacing_becomes_known(tmp_path: 
     if kind == "mrk.json":
         write_markups(path, landmarks, unknown.unit)
     elif kind == "csv":
-        write_landmark_csv(path, landmarks, unknown)
+        write_landmark_csv(path, landmarks, unknown.geometry)
     else:
-        write_coco(path, [(unknown, landmarks)])
-    assert_same(read_landmarks(path, unknown), landmarks)
+        write_coco(path, [(unknown.name, unknown.geometry, landmarks)])
+    assert_same(read_landmarks(path, unknown.geometry), landmarks)
     assert "lps_mm" not in path.read_text().replace('"lps_mm": null', "")
-    assert_same(read_landmarks(path, known), landmarks_on(known))
+    assert_same(read_landmarks(path, known.geometry), landmarks_on(known))
 
 
 def test_a_volume_without_spacing_comes_back_and_is_not_called_millimetres(tmp_path: Path) -> None:
     volume = sitk.Image([5, 6, 7], sitk.sitkUInt8)
     image = MedicalImage(volume, SpacingSource.UNKNOWN)
-    write_landmark_csv(tmp_path / "a.csv", landmarks_on(image), image)
+    write_landmark_csv(tmp_path / "a.csv", landmarks_on(image), image.geometry)
     assert "mm" not in (tmp_path / "a.csv").read_text()
-    assert_same(read_landmarks(tmp_path / "a.csv", image), landmarks_on(image))
+    assert_same(read_landmarks(tmp_path / "a.csv", image.geometry), landmarks_on(image))
 
 
 def test_millimetres_are_not_taken_for_pixels(tmp_path: Path) -> None:
     image = replace(an_image(0, True), spacing_source=SpacingSource.UNKNOWN)
     write_markups(tmp_path / "a.mrk.json", landmarks_on(image), "mm")
     with pytest.raises(InputError, match=r"expected positions in pixels, .* got millimetres"):
-        read_landmarks(tmp_path / "a.mrk.json", image)
+        read_landmarks(tmp_path / "a.mrk.json", image.geometry)
 
 
 def test_a_point_placed_beside_the_plane_of_a_radiograph_lands_on_it_and_a_far_one_is_refused(tmp_path: Path) -> None:
     image = an_image(2, True)
-    near, far = lps_mm_from_index(image.volume, [[10, 20, 0.4], [10, 20, 3]]).tolist()
+    near, far = lps_mm_from_index(image.geometry, [[10, 20, 0.4], [10, 20, 3]]).tolist()
     path = tmp_path / "a.mrk.json"
     path.write_text(markups({"controlPoints": [{"label": "a", "position": near}]}))
-    expected = lps_mm_from_index(image.volume, [[10, 20, 0]])
-    np.testing.assert_allclose(read_landmarks(path, image).points_lps_mm, expected, atol=1e-9)
+    expected = lps_mm_from_index(image.geometry, [[10, 20, 0]])
+    np.testing.assert_allclose(read_landmarks(path, image.geometry).points_lps_mm, expected, atol=1e-9)
     path.write_text(markups({"controlPoints": [{"label": "a", "position": far}]}))
     with pytest.raises(InputError, match=r"got 'a' 3\.0 slices off it"):
-        read_landmarks(path, image)
+        read_landmarks(path, image.geometry)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_a_point_placed_beside_the_plane_of_a_radiograph_lands_on_it_and_a_far_o
 )
 def test_a_table_from_a_spreadsheet_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_bytes(text.encode())
-    found = read_landmarks(tmp_path / "a.csv", an_image(0, False))
+    found = read_landmarks(tmp_path / "a.csv", an_image(0, False).geometry)
     assert (found.names, found.structures) == (("Hüfte",), ("heart",))
     np.testing.assert_allclose(found.points_lps_mm, [[1.5, -2, 30]])
 
@@ -245,10 +246,10 @@ COCO = {
 def test_foreign_coco_keypoints_are_read(tmp_path: Path) -> None:
     image = an_image(1, True)
     (tmp_path / "a.json").write_text(json.dumps(COCO))
-    found = read_landmarks(tmp_path / "a.json", image)
+    found = read_landmarks(tmp_path / "a.json", image.geometry)
     assert found.names == ("a", "b", "c")
     assert found.presence == (Presence.PRESENT, Presence.UNPLACED, Presence.PRESENT)
-    expected = lps_mm_from_index(image.volume, [[1, 2, 0], [3.5, 4, 0]])
+    expected = lps_mm_from_index(image.geometry, [[1, 2, 0], [3.5, 4, 0]])
     np.testing.assert_allclose(found.points_lps_mm[[0, 2]], expected, atol=1e-9)
     assert np.isnan(found.points_lps_mm[1]).all()
 
@@ -309,7 +310,7 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path, content: str | 
     path = tmp_path / "a.file"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as told:
-        read_landmarks(path, an_image(1, True))
+        read_landmarks(path, an_image(1, True).geometry)
     message = str(told.value)
     assert message.startswith(f"{path}: expected ")
     assert ", got " in message
@@ -320,10 +321,10 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path, content: str | 
 def test_a_missing_file_and_a_volume_for_flat_formats_are_told_in_one_line(tmp_path: Path) -> None:
     volume = an_image(0, False)
     with pytest.raises(InputError, match="expected a readable file"):
-        read_landmarks(tmp_path / "none", volume)
+        read_landmarks(tmp_path / "none", volume.geometry)
     (tmp_path / "a.json").write_text(json.dumps(COCO))
     with pytest.raises(InputError, match="expected a radiograph for COCO keypoints, got a volume"):
-        read_landmarks(tmp_path / "a.json", volume)
+        read_landmarks(tmp_path / "a.json", volume.geometry)
     (tmp_path / "a.csv").write_text("name,x_px,y_px\na,1,2\n")
     with pytest.raises(InputError, match=r"expected positions in mm for a volume, got x_px, y_px"):
-        read_landmarks(tmp_path / "a.csv", volume)
+        read_landmarks(tmp_path / "a.csv", volume.geometry)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from DenseLandmarksLib.annotation.exports.report import report
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.annotation.exports.segmentation import write_segmentation
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.models.structure_style import StructureStyle, Terminology
 
@@ -47,7 +48,7 @@ def test_overlapping_structures_stay_whole_in_slicer(
     masks: NDArray[np.bool_],
     read_in_slicer: ReadInSlicer,
 ) -> None:
-    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.volume, styles)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.geometry, styles)
     node = read_in_slicer(*SEGMENTATION, tmp_path / "a.seg.nrrd")
     for style, mask in zip(styles, masks, strict=True):
         np.testing.assert_array_equal(_voxels(node, style.name)[0], mask)
@@ -62,7 +63,7 @@ def test_names_colours_and_codes_survive_in_slicer(
 ) -> None:
     import vtk
 
-    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.volume, styles)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.geometry, styles)
     segmentation = read_in_slicer(*SEGMENTATION, tmp_path / "a.seg.nrrd").GetSegmentation()
     codes = []
     for i, style in enumerate(styles):
@@ -89,7 +90,7 @@ def test_structures_lie_on_the_image_in_slicer_also_when_it_is_turned(
     volume = sitk.Image(radiograph.volume)
     cosine, sine = np.cos(0.3), np.sin(0.3)
     volume.SetDirection((cosine, -sine, 0, sine, cosine, 0, 0, 0, 1))
-    write_segmentation(tmp_path / "a.seg.nrrd", masks, volume, styles)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, ImageGeometry.of(volume, SpacingSource.GIVEN), styles)
     _, image = _voxels(read_in_slicer(*SEGMENTATION, tmp_path / "a.seg.nrrd"), "heart")
     to_ras = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(to_ras)
@@ -105,7 +106,7 @@ def test_structures_that_do_not_overlap_share_a_layer_and_an_empty_one_is_kept(
     read_in_slicer: ReadInSlicer,
 ) -> None:
     masks[1] = False
-    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.volume, styles)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, radiograph.geometry, styles)
     node = read_in_slicer(*SEGMENTATION, tmp_path / "a.seg.nrrd")
     assert node.GetSegmentation().GetNumberOfSegments() == 2
     assert node.GetSegmentation().GetNumberOfLayers() == 1
@@ -117,7 +118,7 @@ def test_masks_of_another_size_are_refused_instead_of_shifted(
     tmp_path: Path, radiograph: MedicalImage, styles: list[StructureStyle], masks: NDArray[np.bool_]
 ) -> None:
     with pytest.raises(ValueError, match=r"\(2, 1, 100, 120\).*got \(2, 1, 99, 120\)"):
-        write_segmentation(tmp_path / "a.seg.nrrd", masks[:, :, 1:], radiograph.volume, styles)
+        write_segmentation(tmp_path / "a.seg.nrrd", masks[:, :, 1:], radiograph.geometry, styles)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import VIEWS, View
 
 # Pixels (height, width), spacing (x, y), and where the image must lie in a grid of 64 x 64: top, left, height, width.

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
 
-from DenseLandmarksLib.geometry.medical_image import SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
 from Testing.geometry.dicom_files import PIXELS, read_pixels
 

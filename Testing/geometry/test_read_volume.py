@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DenseLandmarksLib.geometry.medical_image import SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
 from Testing.geometry.dicom_files import PIXELS
 

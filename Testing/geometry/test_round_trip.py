@@ -25,6 +25,7 @@ from DenseLandmarksLib.geometry.frames import (
     lps_mm_from_pixels,
     pixels_from_lps_mm,
 )
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.models.structure_style import StructureStyle
@@ -122,9 +123,16 @@ def test_a_landmark_has_the_millimetres_that_simpleitk_gives_it(case: tuple[str,
     image, rng = random_image(case)
     index = rng.uniform(-10, 100, (100, 3))
     expected = simpleitk_lps_mm(image, index)
-    np.testing.assert_allclose(lps_mm_from_index(image, index), expected, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(index_from_lps_mm(image, expected), index, rtol=1e-9, atol=1e-9)
-    back = [image.TransformPhysicalPointToContinuousIndex(p) for p in lps_mm_from_index(image, index).tolist()]
+    np.testing.assert_allclose(
+        lps_mm_from_index(ImageGeometry.of(image, SpacingSource.GIVEN), index), expected, rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        index_from_lps_mm(ImageGeometry.of(image, SpacingSource.GIVEN), expected), index, rtol=1e-9, atol=1e-9
+    )
+    back = [
+        image.TransformPhysicalPointToContinuousIndex(p)
+        for p in lps_mm_from_index(ImageGeometry.of(image, SpacingSource.GIVEN), index).tolist()
+    ]
     np.testing.assert_allclose(back, index, rtol=1e-9, atol=1e-9)
 
 
@@ -133,8 +141,12 @@ def test_a_pixel_of_a_radiograph_has_the_millimetres_that_simpleitk_gives_it(cas
     image, rng = random_image(case)
     points_px = rng.uniform(-10, 100, (100, 2))
     expected = simpleitk_lps_mm(image, np.column_stack([points_px, np.zeros(100)]))
-    np.testing.assert_allclose(lps_mm_from_pixels(image, points_px), expected, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(pixels_from_lps_mm(image, expected), points_px, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        lps_mm_from_pixels(ImageGeometry.of(image, SpacingSource.GIVEN), points_px), expected, rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        pixels_from_lps_mm(ImageGeometry.of(image, SpacingSource.GIVEN), expected), points_px, rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -145,7 +157,11 @@ def test_a_saved_radiograph_hangs_where_it_hung(tmp_path: Path, case: tuple[str,
     index = positions(image, rng)
     read = read_image(tmp_path / f"a{suffix}").volume
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(image))
-    np.testing.assert_allclose(lps_mm_from_index(read, index), simpleitk_lps_mm(image, index), atol=FORMATS[suffix])
+    np.testing.assert_allclose(
+        lps_mm_from_index(ImageGeometry.of(read, SpacingSource.GIVEN), index),
+        simpleitk_lps_mm(image, index),
+        atol=FORMATS[suffix],
+    )
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".mha"])
@@ -164,7 +180,7 @@ def test_a_radiograph_with_two_axes_hangs_where_slicer_hangs_it(
     points_px = np.array([[0, 0], [63, 0], [0, 47], [20.5, 30.25]])
     expected = np.column_stack([points_px * [0.5, 0.8] @ direction.T + [-20, 35], np.zeros(4)])
     np.testing.assert_allclose(
-        lps_mm_from_pixels(read_image(tmp_path / f"a{suffix}").volume, points_px), expected, atol=1e-4
+        lps_mm_from_pixels(read_image(tmp_path / f"a{suffix}").geometry, points_px), expected, atol=1e-4
     )
     node = read_in_slicer("vtkMRMLScalarVolumeNode", "vtkMRMLVolumeArchetypeStorageNode", tmp_path / f"a{suffix}")
     to_ras = slicer_matrix(node.GetIJKToRASMatrix)
@@ -179,7 +195,11 @@ def test_slicer_shows_a_landmark_on_the_voxel_that_it_was_found_on(
 ) -> None:
     image, rng = random_image(case)
     index = positions(image, rng)
-    write_markups(tmp_path / "a.mrk.json", landmarks_at(lps_mm_from_index(image, index)), "mm")
+    write_markups(
+        tmp_path / "a.mrk.json",
+        landmarks_at(lps_mm_from_index(ImageGeometry.of(image, SpacingSource.GIVEN), index)),
+        "mm",
+    )
     sitk.WriteImage(image, tmp_path / f"a{suffix}")
 
     markups = read_in_slicer("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsJsonStorageNode", tmp_path / "a.mrk.json")
@@ -208,7 +228,7 @@ def test_slicer_lays_structures_on_the_voxels_that_they_were_found_on(
     image, rng = random_image(case)
     styles = [StructureStyle.from_dict(raw) for raw in json.loads(STYLES.read_text())][:3]
     masks = np.stack([random_blob(image, rng) for _ in styles])
-    write_segmentation(tmp_path / "a.seg.nrrd", masks, image, styles)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, ImageGeometry.of(image, SpacingSource.GIVEN), styles)
     node = read_in_slicer("vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode", tmp_path / "a.seg.nrrd")
     for style, mask in zip(styles, masks, strict=True):
         segment = slicer.vtkOrientedImageData()
@@ -248,7 +268,7 @@ def test_another_spacing_moves_landmarks_in_millimetres_and_leaves_them_on_their
     for spacing in ((0.05, 5.0), (0.143, 0.143), tuple(rng.uniform(0.05, 5, 2))):
         corrected = read_image(tmp_path / "a.nrrd", spacing_mm=spacing)
         np.testing.assert_array_equal(corrected.pixels_yx, sitk.GetArrayFromImage(image)[0])
-        lps_mm = lps_mm_from_pixels(corrected.volume, points_px)
+        lps_mm = lps_mm_from_pixels(corrected.geometry, points_px)
         in_plane = (points_px * spacing) @ direction[:, :2].T
         np.testing.assert_allclose(lps_mm, origin + in_plane, rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(pixels_from_lps_mm(corrected.volume, lps_mm), points_px, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(pixels_from_lps_mm(corrected.geometry, lps_mm), points_px, rtol=1e-9, atol=1e-9)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import VIEWS, View
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.template import umeyama
@@ -96,7 +97,7 @@ def test_an_image_that_hangs_elsewhere_takes_its_landmarks_along(
     np.testing.assert_array_equal(after.predicted_lps_mm, after.points_lps_mm)
     turned = direction @ before.covariance_mm2 @ direction.T
     np.testing.assert_allclose(after.covariance_mm2, turned, rtol=1e-9, atol=1e-9)
-    on_pixels = pixels_from_lps_mm(moved_image.volume, after.points_lps_mm)
+    on_pixels = pixels_from_lps_mm(moved_image.geometry, after.points_lps_mm)
     np.testing.assert_allclose(on_pixels, before.points_lps_mm[:, :2] / SPACING[:2], atol=1e-6)
     np.testing.assert_array_equal(after.confidence, before.confidence)
     assert after.presence == before.presence

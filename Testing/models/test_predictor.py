@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.acquisition import Acquisition
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.polygon import polygon_mask

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import VIEWS
 from training.alterations import ALTERATIONS, CROP, DICOM_BITS, Alteration, seen_through
 

@@ -81,7 +81,7 @@ class Oracle:
         points_px = np.nan_to_num(case.points_px, nan=30.0) + self.shift_px
         grid, structures, n = fit_grid(image, (128, 128)), self.dataset.structures, len(points_px)
         contours = [grid.from_pixels(points_px[self.dataset.landmarks_of(s)]) for s in structures]
-        points_lps_mm = lps_mm_from_pixels(image.volume, points_px)
+        points_lps_mm = lps_mm_from_pixels(image.geometry, points_px)
         landmarks = LandmarkSet(
             names=self.dataset.landmark_names,
             structures=self.dataset.landmark_structures,

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from DenseLandmarksLib.geometry.medical_image import SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.read_out import UvIndex
 from DenseLandmarksLib.landmarks.template import Template

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
 
 _CONVENTION = "keypoints: pixel indices, the centre of the first pixel is (0, 0); bbox: its outer corner is (0, 0)"
 
 
-def write_coco(path: Path, cases: Sequence[tuple[MedicalImage, LandmarkSet]]) -> None:
-    """Write the landmarks of radiographs: one category per structure, one annotation per image and structure.
+def write_coco(path: Path, cases: Sequence[tuple[str, ImageGeometry, LandmarkSet]]) -> None:
+    """Write the landmarks of radiographs, each with its image's name: one category per structure, one annotation per image and structure.
 
     COCO has two conventions, and both are kept: a keypoint is a pixel index with pixel centres at integers (as in the
     COCO data, to which Detectron2 adds 0.5 on reading), a box is measured from the outer corner of the first pixel, so
@@ -33,27 +33,27 @@ def write_coco(path: Path, cases: Sequence[tuple[MedicalImage, LandmarkSet]]) ->
     ------
     InputError : for a volume, and for two images of one name.
     """
-    for image, _ in cases:
-        if not image.is_radiograph:
+    for name, geometry, _ in cases:
+        if not geometry.is_radiograph:
             raise InputError(
-                f"expected radiographs for COCO keypoints, which have no third axis, got the volume {image.name!r}. "
+                f"expected radiographs for COCO keypoints, which have no third axis, got the volume {name!r}. "
                 "Export .mrk.json or CSV."
             )
-    names = [image.name for image, _ in cases]
+    names = [name for name, _, _ in cases]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"expected images of different names, got {twice!r} twice. Rename or export them apart.")
-    keypoints = _keypoints_by_structure([landmarks for _, landmarks in cases])
+    keypoints = _keypoints_by_structure([landmarks for _, _, landmarks in cases])
     annotations: list[dict[str, Any]] = []
-    for image_id, (image, landmarks) in enumerate(cases, start=1):
+    for image_id, (_, geometry, landmarks) in enumerate(cases, start=1):
         present_structures = set(landmarks.structures)
         for category_id, (structure, of_structure) in enumerate(keypoints.items(), start=1):
             if structure in present_structures:
                 ids = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id}
-                annotations.append(ids | _annotation(image, landmarks, structure, of_structure))
+                annotations.append(ids | _annotation(geometry, landmarks, structure, of_structure))
     document = {
         "info": {"description": "Anatomical landmarks", "pixel_convention": _CONVENTION},
-        "images": [_image(image_id, image) for image_id, (image, _) in enumerate(cases, start=1)],
+        "images": [_image(image_id, name, geometry) for image_id, (name, geometry, _) in enumerate(cases, start=1)],
         "annotations": annotations,
         "categories": [
             {"id": category_id, "name": structure, "supercategory": "", "keypoints": of_structure, "skeleton": []}
@@ -72,21 +72,23 @@ def _keypoints_by_structure(sets: Sequence[LandmarkSet]) -> dict[str, list[str]]
     return {structure: list(names) for structure, names in found.items()}
 
 
-def _image(image_id: int, image: MedicalImage) -> dict[str, Any]:
-    width, height, _ = image.volume.GetSize()
+def _image(image_id: int, name: str, geometry: ImageGeometry) -> dict[str, Any]:
+    width, height, _ = geometry.size
     return {
         "id": image_id,
-        "file_name": image.name,
+        "file_name": name,
         "width": width,
         "height": height,
-        "spacing_source": image.spacing_source,
-        "spacing_mm": list(image.volume.GetSpacing()[:2]) if image.unit == "mm" else None,
+        "spacing_source": geometry.spacing_source,
+        "spacing_mm": list(geometry.spacing_mm[:2]) if geometry.unit == "mm" else None,
     }
 
 
-def _annotation(image: MedicalImage, landmarks: LandmarkSet, structure: str, names: Sequence[str]) -> dict[str, Any]:
+def _annotation(
+    geometry: ImageGeometry, landmarks: LandmarkSet, structure: str, names: Sequence[str]
+) -> dict[str, Any]:
     row_of = {landmarks.names[i]: int(i) for i in landmarks.of_structure(structure)}
-    pixels = pixels_from_lps_mm(image.volume, landmarks.points_lps_mm).round(6)
+    pixels = pixels_from_lps_mm(geometry, landmarks.points_lps_mm).round(6)
     keypoints: list[float] = []
     entries: list[dict[str, Any] | None] = []
     visible: list[int] = []
@@ -97,7 +99,7 @@ def _annotation(image: MedicalImage, landmarks: LandmarkSet, structure: str, nam
             visible.append(row)
         else:
             keypoints += [0, 0, 0]
-        entries.append(None if row is None else _entry(image, landmarks, row))
+        entries.append(None if row is None else _entry(geometry, landmarks, row))
     box = _box(pixels[visible])
     return {
         "keypoints": keypoints,
@@ -109,9 +111,9 @@ def _annotation(image: MedicalImage, landmarks: LandmarkSet, structure: str, nam
     }
 
 
-def _entry(image: MedicalImage, landmarks: LandmarkSet, row: int) -> dict[str, Any]:
+def _entry(geometry: ImageGeometry, landmarks: LandmarkSet, row: int) -> dict[str, Any]:
     confidence = landmarks.confidence[row]
-    in_mm = landmarks.presence[row] is Presence.PRESENT and image.unit == "mm"
+    in_mm = landmarks.presence[row] is Presence.PRESENT and geometry.unit == "mm"
     return {
         "presence": landmarks.presence[row],
         "review": landmarks.review[row],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.files import write_text
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
 
 _PIXELS = ("x_px", "y_px")
@@ -19,7 +19,7 @@ _LPS_MM = ("l_lps_mm", "p_lps_mm", "s_lps_mm")
 _LPS_PX = ("l_lps_px", "p_lps_px", "s_lps_px")
 
 
-def write_landmark_csv(path: Path, landmarks: LandmarkSet, image: MedicalImage) -> None:
+def write_landmark_csv(path: Path, landmarks: LandmarkSet, geometry: ImageGeometry) -> None:
     """Write one row for each landmark; the names of the columns say frame and unit.
 
     ``name, structure, presence, review, confidence``, then ``x_px, y_px`` on a radiograph (pixel centres at integers),
@@ -28,10 +28,10 @@ def write_landmark_csv(path: Path, landmarks: LandmarkSet, image: MedicalImage) 
     ``review`` and ``confidence``.
     """
     frames: list[tuple[tuple[str, ...], NDArray[np.float64]]] = []
-    if image.is_radiograph:
-        frames.append((_PIXELS, pixels_from_lps_mm(image.volume, landmarks.points_lps_mm)))
-    if image.unit == "mm" or not image.is_radiograph:
-        frames.append((_LPS_MM if image.unit == "mm" else _LPS_PX, landmarks.points_lps_mm))
+    if geometry.is_radiograph:
+        frames.append((_PIXELS, pixels_from_lps_mm(geometry, landmarks.points_lps_mm)))
+    if geometry.unit == "mm" or not geometry.is_radiograph:
+        frames.append((_LPS_MM if geometry.unit == "mm" else _LPS_PX, landmarks.points_lps_mm))
     columns = [column for names, _ in frames for column in names]
     values = np.concatenate([points for _, points in frames], axis=1)
     text = io.StringIO()
@@ -48,7 +48,7 @@ def write_landmark_csv(path: Path, landmarks: LandmarkSet, image: MedicalImage) 
                 landmarks.review[i],
                 f"{confidence:.4f}" if np.isfinite(confidence) else "",
                 *(f"{value:.6f}" if present else "" for value in values[i]),
-                image.spacing_source,
+                geometry.spacing_source,
             ]
         )
     write_text(path, text.getvalue())

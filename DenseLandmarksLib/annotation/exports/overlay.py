@@ -149,7 +149,7 @@ def _draw_landmarks(
     from matplotlib.patches import Polygon
     from matplotlib.patheffects import withStroke
 
-    pixels = pixels_from_lps_mm(image.volume, landmarks.points_lps_mm)
+    pixels = pixels_from_lps_mm(image.geometry, landmarks.points_lps_mm)
     halo = [withStroke(linewidth=2.0, foreground="black", alpha=0.45)]
     drawn = np.flatnonzero(np.isfinite(pixels).all(axis=1))
     stars = landmarks.index_of(extra)
@@ -195,7 +195,7 @@ def _ellipse_px(
     radii = _ELLIPSE_90 * np.sqrt(np.maximum(variance[1:], 0))
     angle = np.linspace(0, 2 * np.pi, 49)
     ring = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)]) @ axes_lps[:, 1:].T
-    return pixels_from_lps_mm(image.volume, point_lps + ring)
+    return pixels_from_lps_mm(image.geometry, point_lps + ring)
 
 
 def _dot(colour: Colour, present: bool) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _structure(image: MedicalImage, prediction: Prediction, s: int, terms: dict[
 
 
 def _landmarks(image: MedicalImage, landmarks: LandmarkSet) -> list[dict[str, Any]]:
-    pixels = pixels_from_lps_mm(image.volume, landmarks.points_lps_mm)
+    pixels = pixels_from_lps_mm(image.geometry, landmarks.points_lps_mm)
     deviation = [_largest_deviation(covariance) for covariance in landmarks.covariance_mm2]
     entries = []
     for i, name in enumerate(landmarks.names):

@@ -44,7 +44,7 @@ def write_results(
     draw_overlay(overlay, image, prediction, styles, new_landmarks)
     write_markups(markups, prediction.landmarks, image.unit)
     masks = np.stack([prediction.grid.mask_on_image(mask) for mask in prediction.masks])[:, None]
-    write_segmentation(segmentation, masks, image.volume, styles)
+    write_segmentation(segmentation, masks, image.geometry, styles)
     write_json(report_path, report(image, prediction, styles, case_key))
     return paths
 

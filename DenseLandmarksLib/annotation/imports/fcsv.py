@@ -13,7 +13,7 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import (
     shown,
 )
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 
 _COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
@@ -23,7 +23,7 @@ _FRAMES = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
 _STATUS = {"0": Presence.UNPLACED, "1": Presence.UNPLACED, "2": Presence.PRESENT, "3": Presence.ABSENT}
 
 
-def landmarks_of_fcsv(text: str, image: MedicalImage) -> ImportedLandmarks:
+def landmarks_of_fcsv(text: str, geometry: ImageGeometry) -> ImportedLandmarks:
     """All points of the list: label = name, desc = structure, in the frame that ``# CoordinateSystem`` states.
 
     A missing point is absent and an undefined one unplaced; files of Slicer 4 know neither. Raises
@@ -54,11 +54,11 @@ def landmarks_of_fcsv(text: str, image: MedicalImage) -> ImportedLandmarks:
             row = []
         if len(row) < len(columns):
             raise InputError(f"expected {len(columns)} fields in a line, got {shown(line)}. Save it from Slicer again.")
-        points.append(_point(row, columns, frame, image))
-    return gather(points, image)
+        points.append(_point(row, columns, frame, geometry))
+    return gather(points, geometry)
 
 
-def _point(row: list[str], columns: list[str], frame: str, image: MedicalImage) -> ImportedPoint:
+def _point(row: list[str], columns: list[str], frame: str, geometry: ImageGeometry) -> ImportedPoint:
     record, behind = dict(zip(columns, row, strict=False)), row[len(columns) :]
     presence = _STATUS.get(behind[0]) if behind else Presence.PRESENT
     if presence is None:
@@ -66,5 +66,5 @@ def _point(row: list[str], columns: list[str], frame: str, image: MedicalImage) 
     point = None
     if presence is Presence.PRESENT:
         position = numbers([record[axis] for axis in "xyz"], 3, f"the position of {shown(record['label'])}")
-        point = point_lps_mm(position, frame, False, image)
+        point = point_lps_mm(position, frame, False, geometry)
     return ImportedPoint(record["label"], record.get("desc", ""), presence, point)

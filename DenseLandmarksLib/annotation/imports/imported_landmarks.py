@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
@@ -18,7 +17,7 @@ from DenseLandmarksLib.geometry.frames import (
     lps_mm_from_pixels,
     lps_mm_from_ras_mm,
 )
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 
 # A radiograph is one slice thick: what a person places in Slicer's slice view lies within half a slice of its plane.
@@ -58,7 +57,7 @@ class ImportedPoint:
     review: Review | None = None
 
 
-def gather(points: Sequence[ImportedPoint], image: MedicalImage) -> ImportedLandmarks:
+def gather(points: Sequence[ImportedPoint], geometry: ImageGeometry) -> ImportedLandmarks:
     """All points of a file as one value; on a radiograph, points within half a slice are put on its plane.
 
     Raises :class:`InputError` for a name that is empty or occurs twice, and for points off the plane of a radiograph.
@@ -73,8 +72,8 @@ def gather(points: Sequence[ImportedPoint], image: MedicalImage) -> ImportedLand
         seen.add(point.name)
         if point.point_lps_mm is not None:
             positions[row] = point.point_lps_mm
-    if image.is_radiograph:
-        positions = _on_the_plane(positions, points, image.volume)
+    if geometry.is_radiograph:
+        positions = _on_the_plane(positions, points, geometry)
     return ImportedLandmarks(
         tuple(point.name for point in points),
         tuple(point.structure for point in points),
@@ -85,9 +84,9 @@ def gather(points: Sequence[ImportedPoint], image: MedicalImage) -> ImportedLand
 
 
 def _on_the_plane(
-    points_lps_mm: NDArray[np.float64], points: Sequence[ImportedPoint], volume: sitk.Image
+    points_lps_mm: NDArray[np.float64], points: Sequence[ImportedPoint], geometry: ImageGeometry
 ) -> NDArray[np.float64]:
-    index = index_from_lps_mm(volume, points_lps_mm)
+    index = index_from_lps_mm(geometry, points_lps_mm)
     off = np.flatnonzero(np.abs(index[:, 2]) > _HALF_A_SLICE)
     if len(off):
         slices = abs(index[off[0], 2])
@@ -95,10 +94,12 @@ def _on_the_plane(
             f"expected landmarks on the plane of the radiograph, got {points[off[0]].name!r} {slices:.1f} slices off it. "
             "Give the file that belongs to this image."
         )
-    return lps_mm_from_pixels(volume, index[:, :2])
+    return lps_mm_from_pixels(geometry, index[:, :2])
 
 
-def point_lps_mm(position: Sequence[float], frame: str, pixel_units: bool, image: MedicalImage) -> NDArray[np.float64]:
+def point_lps_mm(
+    position: Sequence[float], frame: str, pixel_units: bool, geometry: ImageGeometry
+) -> NDArray[np.float64]:
     """LPS millimetres (3,) in the image's frame of a position that a file states in ``frame``, ``LPS`` or ``RAS``.
 
     ``pixel_units``: the file was written while the spacing was unknown, one pixel counting as 1; the point stays on its
@@ -107,12 +108,10 @@ def point_lps_mm(position: Sequence[float], frame: str, pixel_units: bool, image
     points = np.asarray(position, np.float64)[None]
     if frame == "RAS":
         points = lps_mm_from_ras_mm(points)
-    known = image.unit == "mm"
+    known = geometry.unit == "mm"
     if pixel_units and known:
-        as_written = sitk.Image([1, 1, 1], sitk.sitkUInt8)
-        as_written.SetOrigin(image.volume.GetOrigin())
-        as_written.SetDirection(image.volume.GetDirection())
-        points = lps_mm_from_index(image.volume, index_from_lps_mm(as_written, points))
+        as_written = geometry.with_spacing((1, 1, 1), SpacingSource.UNKNOWN)
+        points = lps_mm_from_index(geometry, index_from_lps_mm(as_written, points))
     elif not pixel_units and not known:
         raise InputError(
             "expected positions in pixels, as the image's spacing is unknown, got millimetres. Give the image's "

@@ -19,7 +19,7 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import (
 )
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 
 
@@ -43,7 +43,7 @@ _SLICER_TAIL = ("defined", "selected", "visible", "locked", "description")
 _SLICER_ROW = re.compile(r'"(.*)",' + r"([^,]*)," * 7 + r'"(.*)"')
 
 
-def landmarks_of_csv(text: str, image: MedicalImage) -> ImportedLandmarks:
+def landmarks_of_csv(text: str, geometry: ImageGeometry) -> ImportedLandmarks:
     """All rows of a table; the header's names say the frame.
 
     Positions are in the columns ``x_px, y_px`` (radiographs; pixel centres at integers), ``l_lps_mm, p_lps_mm,
@@ -61,13 +61,13 @@ def landmarks_of_csv(text: str, image: MedicalImage) -> ImportedLandmarks:
     frame = next((frame for frame in _FRAMES if set(frame.columns) <= set(header)), None)
     if frame is None:
         raise InputError(f"expected the columns {_EXPECTED}, got {shown(header)}. Name the frame in the header.")
-    if frame.name == "pixels" and not image.is_radiograph:
+    if frame.name == "pixels" and not geometry.is_radiograph:
         raise InputError("expected positions in mm for a volume, got x_px, y_px. Export l_lps_mm, p_lps_mm, s_lps_mm.")
     records = [dict(zip(header, row, strict=True)) for row in rows]
-    return gather([_point(record, named, frame, decimal, image) for record in records], image)
+    return gather([_point(record, named, frame, decimal, geometry) for record in records], geometry)
 
 
-def _point(record: dict[str, str], named: str, frame: _Frame, decimal: str, image: MedicalImage) -> ImportedPoint:
+def _point(record: dict[str, str], named: str, frame: _Frame, decimal: str, geometry: ImageGeometry) -> ImportedPoint:
     name, structure = record[named], record.get("structure", record.get("description", ""))
     texts = [record[column].strip().replace(decimal, ".") for column in frame.columns]
     if "presence" in record:
@@ -82,9 +82,9 @@ def _point(record: dict[str, str], named: str, frame: _Frame, decimal: str, imag
     if presence is Presence.PRESENT:
         position = numbers(texts, len(texts), f"the position of {shown(name)}")
         if frame.name == "pixels":
-            point = lps_mm_from_pixels(image.volume, [position])[0]
+            point = lps_mm_from_pixels(geometry, [position])[0]
         else:
-            point = point_lps_mm(position, frame.name, frame.pixel_units, image)
+            point = point_lps_mm(position, frame.name, frame.pixel_units, geometry)
     return ImportedPoint(name, structure, presence, point, stated_review(record.get("review")))
 
 

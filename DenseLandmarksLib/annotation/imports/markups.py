@@ -13,7 +13,7 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import (
     shown,
 )
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 
 _PRESENCE = {
@@ -26,7 +26,7 @@ _PRESENCE = {
 _MILLIMETRE, _PIXEL = ("mm",), ("px", "pixel", "{pixel}")
 
 
-def landmarks_of_markups(document: dict[str, Any], image: MedicalImage) -> ImportedLandmarks:
+def landmarks_of_markups(document: dict[str, Any], geometry: ImageGeometry) -> ImportedLandmarks:
     """All control points of all lists, in order: label = name, description (else the list's name) = structure.
 
     ``coordinateSystem`` is LPS, the schema's default, or RAS. A point whose status is "missing" is absent; one that is
@@ -35,10 +35,10 @@ def landmarks_of_markups(document: dict[str, Any], image: MedicalImage) -> Impor
     lists = document.get("markups")
     if not isinstance(lists, list) or not all(isinstance(markup, dict) for markup in lists):
         raise InputError(f"expected 'markups' to be a list of lists, got {shown(lists)}. Save it from Slicer again.")
-    return gather([point for markup in lists for point in _points(markup, image)], image)
+    return gather([point for markup in lists for point in _points(markup, geometry)], geometry)
 
 
-def _points(markup: dict[str, Any], image: MedicalImage) -> list[ImportedPoint]:
+def _points(markup: dict[str, Any], geometry: ImageGeometry) -> list[ImportedPoint]:
     frame = markup.get("coordinateSystem", "LPS")
     if frame not in ("LPS", "RAS"):
         raise InputError(f"expected coordinateSystem LPS or RAS, got {shown(frame)}. Save it from Slicer again.")
@@ -60,7 +60,7 @@ def _points(markup: dict[str, Any], image: MedicalImage) -> list[ImportedPoint]:
         presence, point = _PRESENCE[status], None
         if presence is Presence.PRESENT:
             xyz = numbers(position, 3, f"the position of {shown(name)}")
-            point = point_lps_mm(xyz, frame, pixel_units, image)
+            point = point_lps_mm(xyz, frame, pixel_units, geometry)
         points.append(ImportedPoint(name, structure, presence, point))
     return points
 

@@ -11,19 +11,20 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import ImportedLand
 from DenseLandmarksLib.annotation.imports.landmark_csv import landmarks_of_csv
 from DenseLandmarksLib.annotation.imports.markups import landmarks_of_markups
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 
 _SUPPORTED = "Slicer's .mrk.json or .fcsv, CSV, or COCO keypoints"
 
 
-def read_landmarks(path: Path, image: MedicalImage) -> ImportedLandmarks:
-    """Read the landmarks that a file holds for ``image``, into the image's own frame.
+def read_landmarks(path: Path, geometry: ImageGeometry, image_name: str = "") -> ImportedLandmarks:
+    """Read the landmarks that a file holds for an image of ``geometry``, into the image's own frame.
 
-    ``path`` is a ``.mrk.json``, an ``.fcsv``, a CSV table (ours or Slicer's) or COCO keypoints (radiographs only).
+    ``path`` is a ``.mrk.json``, an ``.fcsv``, a CSV table (ours or Slicer's) or COCO keypoints (radiographs only), of
+    which those of ``image_name`` are read, or of the only image.
 
     Raises
     ------
-    InputError : one line, for every file that is none of these, is damaged, or does not belong to ``image``.
+    InputError : one line, for every file that is none of these, is damaged, or does not belong to the image.
     """
     path = Path(path)
     try:
@@ -33,25 +34,25 @@ def read_landmarks(path: Path, image: MedicalImage) -> ImportedLandmarks:
     except UnicodeDecodeError:
         raise InputError(f"{path}: expected {_SUPPORTED} in UTF-8, got other bytes. Save it as UTF-8.") from None
     try:
-        return _landmarks_of(text, image)
+        return _landmarks_of(text, geometry, image_name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _landmarks_of(text: str, image: MedicalImage) -> ImportedLandmarks:
+def _landmarks_of(text: str, geometry: ImageGeometry, image_name: str) -> ImportedLandmarks:
     start = text.lstrip()
     if not start:
         raise InputError(f"expected {_SUPPORTED}, got an empty file. Export it again.")
     if start[0] == "#":
-        return landmarks_of_fcsv(text, image)
+        return landmarks_of_fcsv(text, geometry)
     if start[0] not in "{[":
-        return landmarks_of_csv(text, image)
+        return landmarks_of_csv(text, geometry)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"expected {_SUPPORTED}, got JSON that is cut off or damaged. Export it again.") from None
     if isinstance(document, dict) and "markups" in document:
-        return landmarks_of_markups(document, image)
+        return landmarks_of_markups(document, geometry)
     if isinstance(document, dict) and "annotations" in document:
-        return landmarks_of_coco(document, image)
+        return landmarks_of_coco(document, geometry, image_name)
     raise InputError(f"expected {_SUPPORTED}, got JSON of another kind. Give a file of landmarks.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from DenseLandmarksLib.geometry.formats.dicom_tags import tag_number, tag_numbers, tag_values
-from DenseLandmarksLib.geometry.medical_image import SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

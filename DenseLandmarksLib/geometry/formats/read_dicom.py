@@ -31,7 +31,8 @@ from DenseLandmarksLib.geometry.formats.itk_pixels import decoded_bytes_per_pixe
 from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.padding import without_padding
 from DenseLandmarksLib.geometry.formats.reading import reading
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -22,7 +22,8 @@ from DenseLandmarksLib.geometry.formats.jpeg_scans import check_jpeg
 from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.png_rows import check_png
 from DenseLandmarksLib.geometry.formats.tiff_strips import check_tiff
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_STRIP_BYTES, _TIFF_TILE_BYTES = 258, 259, 262, 279, 325
 _UNCOMPRESSED = 1

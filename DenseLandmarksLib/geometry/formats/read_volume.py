@@ -17,7 +17,8 @@ from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.nifti_file import check_nifti, check_nifti_name
 from DenseLandmarksLib.geometry.formats.padding import without_padding
 from DenseLandmarksLib.geometry.formats.text_volume_header import check_text_volume, read_text_header
-from DenseLandmarksLib.geometry.medical_image import MedicalImage, SpacingSource
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 # NIFTI_TYPE_*: bytes per voxel by data type (nifti1.h). ITK's own type is another where the values are scaled.
 _NIFTI_BYTES = {

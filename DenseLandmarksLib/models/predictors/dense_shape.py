@@ -80,7 +80,7 @@ class DenseShapePredictor:
             view, _ = choose_view(self.expectation, image.acquisition)
         seen = self._look(image, view)
         plausibility = self._judge(image, seen)
-        points_lps_mm = lps_mm_from_pixels(image.volume, seen.grid.to_pixels(seen.located.points))
+        points_lps_mm = lps_mm_from_pixels(image.geometry, seen.grid.to_pixels(seen.located.points))
         per_pixel = seen.grid.pixels_per_grid
         structures = tuple(s.name for s in self.template.structures for _ in s.landmark_names)
         believed = seen.located.found & plausibility.plausible
@@ -93,7 +93,7 @@ class DenseShapePredictor:
             review=(Review.PREDICTED,) * len(structures),
             confidence=np.where(believed, seen.located.confidence, 0.0),
             covariance_mm2=lps_mm2_from_pixel_covariance(
-                image.volume, per_pixel @ seen.located.covariance @ per_pixel.T
+                image.geometry, per_pixel @ seen.located.covariance @ per_pixel.T
             ),
             template_uv=np.concatenate([s.landmark_uv for s in self.template.structures]),
         )
