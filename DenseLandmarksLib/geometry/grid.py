@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from scipy.sparse import csr_array
 
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import AS_STORED, View
@@ -61,6 +61,8 @@ class Grid:
         ``pixels_yx`` are those of the stored image. The normalisation is DenseSeg's (per image, mean 0 and standard
         deviation 1).
         """
+        from PIL import Image  # only for what a network sees: all else must open without it
+
         top, left, height, width = self.inner
         # Large images are shrunk by exact blocks to about twice the grid first, as Pillow's reducing_gap does: the
         # same picture, many times faster.
@@ -77,9 +79,26 @@ class Grid:
         """A grid mask (height, width) on the image's own pixels, its border interpolated instead of blocky."""
         top, left, height, width = self.inner
         inner = self.view.restore(mask[top : top + height, left : left + width])
-        stored = Image.fromarray(np.ascontiguousarray(inner, np.float32))
-        full = stored.resize((self.image_size[1], self.image_size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(full) >= 0.5
+        full_height, full_width = self.image_size
+        wide = _interpolation(inner.shape[1], full_width) @ inner.T.astype(np.float32)
+        full = _interpolation(inner.shape[0], full_height) @ np.ascontiguousarray(wide.T)
+        return np.asarray(full >= 0.5)
+
+
+def _interpolation(count: int, new_count: int) -> csr_array:
+    """Weights (new_count, count) that resample ``count`` pixels in a row: linear, and over all covered ones to fewer.
+
+    Those of Pillow's bilinear filter, so that masks lie where the network saw the image.
+    """
+    step = count / new_count
+    reach = max(step, 1.0)
+    centre = (np.arange(new_count)[:, None] + 0.5) * step
+    pixel = np.floor(centre - reach).astype(np.intp) + np.arange(int(np.ceil(2 * reach)) + 1)
+    weight = np.maximum(1 - np.abs(pixel + 0.5 - centre) / reach, 0) * ((pixel >= 0) & (pixel < count))
+    weight /= weight.sum(axis=1, keepdims=True)
+    row, column = np.nonzero(weight)
+    values = weight[row, column].astype(np.float32)
+    return csr_array((values, (row, pixel[row, column])), shape=(new_count, count))
 
 
 def _block_means(pixels: NDArray[np.generic], tall: int, wide: int) -> NDArray[np.float32]:

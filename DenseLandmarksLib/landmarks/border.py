@@ -6,7 +6,6 @@ uv map does: across the contour both measure the same thing, along it only uv do
 
 from __future__ import annotations
 
-import contourpy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,8 @@ REACH = 0.03
 
 def trace_border(logits: NDArray[np.float32], mask: NDArray[np.bool_]) -> FloatArray:
     """The longest line (B, 2), x and y, along which the logits (H, W) of ``mask`` (H, W) cross zero; (0, 2) if none."""
+    import contourpy  # what corrects a prediction does not trace it, and must open without this package
+
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.zeros((0, 2))

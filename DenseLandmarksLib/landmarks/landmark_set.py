@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class Presence(StrEnum):
@@ -77,6 +77,56 @@ class LandmarkSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @classmethod
+    def empty(cls) -> LandmarkSet:
+        """No landmarks."""
+        return cls.unplaced((), ())
+
+    @classmethod
+    def unplaced(cls, names: Sequence[str], structures: Sequence[str]) -> LandmarkSet:
+        """Landmarks that are known by name only."""
+        n = len(names)
+        return cls(
+            names=tuple(names),
+            structures=tuple(structures),
+            points_lps_mm=np.full((n, 3), np.nan),
+            predicted_lps_mm=np.full((n, 3), np.nan),
+            presence=(Presence.UNPLACED,) * n,
+            review=(Review.PREDICTED,) * n,
+            confidence=np.full(n, np.nan),
+            covariance_mm2=np.full((n, 3, 3), np.nan),
+            template_uv=np.full((n, 2), np.nan),
+        )
+
+    def rows(self, which: ArrayLike) -> LandmarkSet:
+        """The landmarks at positions ``which`` (M,), in that order."""
+        index = np.asarray(which, np.intp)
+        return LandmarkSet(
+            names=tuple(self.names[i] for i in index),
+            structures=tuple(self.structures[i] for i in index),
+            points_lps_mm=self.points_lps_mm[index],
+            predicted_lps_mm=self.predicted_lps_mm[index],
+            presence=tuple(self.presence[i] for i in index),
+            review=tuple(self.review[i] for i in index),
+            confidence=self.confidence[index],
+            covariance_mm2=self.covariance_mm2[index],
+            template_uv=self.template_uv[index],
+        )
+
+    def joined(self, other: LandmarkSet) -> LandmarkSet:
+        """These landmarks, then those of ``other``; raises ``ValueError`` for a name that both have."""
+        return LandmarkSet(
+            names=self.names + other.names,
+            structures=self.structures + other.structures,
+            points_lps_mm=np.concatenate([self.points_lps_mm, other.points_lps_mm]),
+            predicted_lps_mm=np.concatenate([self.predicted_lps_mm, other.predicted_lps_mm]),
+            presence=self.presence + other.presence,
+            review=self.review + other.review,
+            confidence=np.concatenate([self.confidence, other.confidence]),
+            covariance_mm2=np.concatenate([self.covariance_mm2, other.covariance_mm2]),
+            template_uv=np.concatenate([self.template_uv, other.template_uv]),
+        )
 
     def of_structure(self, structure: str) -> NDArray[np.intp]:
         """Positions, in order, of the landmarks that lie on ``structure``."""

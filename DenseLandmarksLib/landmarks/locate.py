@@ -80,11 +80,30 @@ def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, i
     if not found.all():
         mean_pose = [structure.position_at(structure.landmark_uv) for structure in template.structures]
         guess = np.concatenate(mean_pose) / mm_per_pixel - 0.5
-        if found.any():
-            scale, rotation, shift = umeyama(guess[found], points[found])
-            guess = scale * guess @ rotation.T + shift
-        points[~found] = guess[~found]
-        covariance[~found] = (GUESS_SD_MM / mm_per_pixel) ** 2 * np.eye(2)
+        points[~found] = guess_points(guess[~found], guess[found], points[found])
+        covariance[~found] = guess_covariance(mm_per_pixel)
+    return Located(points, covariance, found, confidence_of(covariance, mm_per_pixel))
+
+
+def guess_points(
+    mean_pose: NDArray[np.float64], found_mean_pose: NDArray[np.float64], found: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where points (N, 2) of the mean pose are expected in an image: under the similarity that brings those of the
+    found landmarks (M, 2) closest to where they were ``found`` (M, 2); as they are when none was."""
+    if not len(found):
+        return mean_pose
+    scale, rotation, shift = umeyama(found_mean_pose, found)
+    return scale * mean_pose @ rotation.T + shift
+
+
+def guess_covariance(mm_per_pixel: float) -> NDArray[np.float64]:
+    """Covariance (2, 2) in grid pixels^2 of a guessed landmark."""
+    covariance: NDArray[np.float64] = (GUESS_SD_MM / mm_per_pixel) ** 2 * np.eye(2)
+    return covariance
+
+
+def confidence_of(covariance: NDArray[np.float64], mm_per_pixel: float) -> NDArray[np.float64]:
+    """Confidence (N,) of landmarks with covariances (N, 2, 2) in grid pixels^2."""
     variance = np.maximum(np.trace(covariance, axis1=1, axis2=2) / 2, 1e-12)
-    confidence = 1 - np.exp(-((CONFIDENCE_RADIUS_MM / mm_per_pixel) ** 2) / (2 * variance))
-    return Located(points, covariance, found, confidence)
+    confidence: NDArray[np.float64] = 1 - np.exp(-((CONFIDENCE_RADIUS_MM / mm_per_pixel) ** 2) / (2 * variance))
+    return confidence

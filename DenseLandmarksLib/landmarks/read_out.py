@@ -72,26 +72,33 @@ class UvIndex:
         _, neighbour = self.tree.query(query, NEIGHBOURS)
         # A few dozen small systems: take and matmul cost half of what indexing and einsum do.
         position, offset = self.positions.take(neighbour, axis=0), self.uv.take(neighbour, axis=0) - query[:, None]
-        design = np.concatenate([offset, np.ones((*offset.shape[:2], 1))], axis=2)
-        # Columns of equal size keep the 3 x 3 systems well conditioned; the small ridge serves pixels on a line.
-        size = np.maximum(np.sqrt((offset**2).sum(axis=(1, 2)) / NEIGHBOURS), 1e-12)
-        design[:, :, :2] /= size[:, None, None]
         centre = position.mean(axis=1)
-        local = position - centre[:, None]
-        normal = design.mT @ design + 1e-6 * NEIGHBOURS * np.diag([1.0, 1.0, 0.0])
-        solution = np.linalg.solve(normal, design.mT @ local)
-        misfit = design @ solution - local
-        residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / NEIGHBOURS)
-        points = solution[:, 2] + centre
+        at_query, slope, residual = fit_locally(offset, position - centre[:, None])
+        points = at_query + centre
         gap = np.sqrt(((position - points[:, None]) ** 2).sum(axis=2).min(axis=1))
         doubtful = ~(gap <= REACH_PX)
         points[doubtful] = position[doubtful, 0]
-        jacobian = solution[:, :2].mT / size[:, None, None]  # pixels per uv
         covariance = 0.5 * residual[:, None, None] ** 2 * np.eye(2)
         if self.scale is not None:
             variance = 2 * (self.scale.take(neighbour, axis=0) ** 2).mean(axis=1)
-            covariance += (jacobian * variance[:, None]) @ jacobian.mT
+            covariance += (slope * variance[:, None]) @ slope.mT  # pixels per uv
         return ReadOut(points, covariance, residual, gap)
+
+
+def fit_locally(offset: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Least-squares affine maps of K neighbours each: what ``value`` (N, K, C) is at ``offset`` (N, K, 2) = 0.
+
+    Returns the value there (N, C), its slope (N, C, 2), and the root mean square misfit (N,) of the neighbours.
+    """
+    design = np.concatenate([offset, np.ones((*offset.shape[:2], 1))], axis=2)
+    # Columns of equal size keep the 3 x 3 systems well conditioned; the small ridge serves neighbours on a line.
+    size = np.maximum(np.sqrt((offset**2).sum(axis=(1, 2)) / NEIGHBOURS), 1e-12)
+    design[:, :, :2] /= size[:, None, None]
+    normal = design.mT @ design + 1e-6 * NEIGHBOURS * np.diag([1.0, 1.0, 0.0])
+    solution = np.linalg.solve(normal, design.mT @ value)
+    misfit = design @ solution - value
+    residual = np.sqrt((misfit**2).sum(axis=(1, 2)) / NEIGHBOURS)
+    return solution[:, 2], solution[:, :2].mT / size[:, None, None], residual
 
 
 def read_softmin(

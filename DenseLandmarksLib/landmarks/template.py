@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,15 @@ class StructureTemplate:
     def contour_names(self) -> tuple[str, ...]:
         """Names of the P points of the contour."""
         return self.landmark_names[: len(self.points_mm)]
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that tell this structure's chart from any other; added landmarks change nothing."""
+        # As a file keeps them, so that reading one back leaves the key as it was.
+        digest = hashlib.sha256(f"{self.name} {self.chart} {self.triangles.tolist()}".encode())
+        digest.update((self.points_mm.round(4) + 0.0).tobytes())
+        digest.update((self.uv.round(6) + 0.0).tobytes())
+        return digest.hexdigest()[:16]
 
     def with_centre(self, points: FloatArray) -> FloatArray:
         """Vertices that ``triangles`` speak of: the contour (P, 2), with its centroid appended in a polar chart."""

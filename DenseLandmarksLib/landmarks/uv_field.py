@@ -42,20 +42,26 @@ class UvField:
         """Grid positions (N, 2) of field positions (N, 2), pixel centres at integers on both sides."""
         return points_field * self.stride + (self.stride - 1) / 2
 
-    def read(self, structure: str, uv_query: ArrayLike) -> ReadOut | None:
-        """Where template coordinates (N, 2) of ``structure`` lie, in grid pixels; ``None`` if it was not found.
+    def from_grid(self, points_grid: ArrayLike) -> NDArray[np.float64]:
+        """Field positions (N, 2) of grid positions (N, 2)."""
+        return (np.asarray(points_grid, np.float64) - (self.stride - 1) / 2) / self.stride
 
-        The first look-up of a structure builds its search tree, later ones reuse it.
-        """
+    def index(self, structure: str) -> UvIndex | None:
+        """The searchable pixels of ``structure``, ``None`` if it was not found; built at the first call, kept for later."""
         s = self.structures.index(structure)
         if s not in self._indices:
             scale = None if self.uv_scale is None else self.uv_scale[s]
             self._indices[s] = UvIndex.build(self.uv[s], self.masks[s], scale)
-        index = self._indices[s]
+        return self._indices[s]
+
+    def read(self, structure: str, uv_query: ArrayLike) -> ReadOut | None:
+        """Where template coordinates (N, 2) of ``structure`` lie, in grid pixels; ``None`` if it was not found."""
+        index = self.index(structure)
         if index is None:
             return None
         found = index.read(uv_query)
         if self.read_out == "softmin":
+            s = self.structures.index(structure)
             found = replace(found, points=read_softmin(self.uv[s], self.masks[s], uv_query))
         return ReadOut(
             self.to_grid(found.points),

@@ -20,8 +20,6 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
@@ -36,22 +34,22 @@ TEMPLATE = "configs/template.json"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
-CHECKED = (INFERENCE, TEMPLATE, WEIGHTS)
+DESCRIBING = (INFERENCE, TEMPLATE)
+CHECKED = (*DESCRIBING, WEIGHTS)
 NETWORK_MODULE = "DenseLandmarksLib.models.networks.dense_shape"
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A checked bundle.
+class BundleDescription:
+    """All of a bundle but its weights: what shows its results, and looks up landmarks in them, needs no more.
 
-    ``metadata`` and ``inference`` are the JSON files; ``weights`` maps parameter names to float16 arrays.
+    ``metadata`` and ``inference`` are the JSON files.
     """
 
     folder: Path
     metadata: dict[str, Any]
     inference: dict[str, Any]
     template: Template
-    weights: dict[str, NDArray[np.float16]]
 
     @property
     def name(self) -> str:
@@ -95,6 +93,13 @@ class Bundle:
         return tuple(StructureStyle.from_dict(style) for style in self.metadata["structures"])
 
 
+@dataclass(frozen=True)
+class Bundle(BundleDescription):
+    """A checked bundle; ``weights`` maps parameter names to float16 arrays."""
+
+    weights: dict[str, NDArray[np.float16]]
+
+
 def broken(folder: Path, what: str) -> InputError:
     """The one line said about a bundle that cannot be used."""
     return InputError(f"expected a model bundle in {folder}, but {what}. Restore the folder from where it came.")
@@ -115,6 +120,8 @@ def save_bundle(
     license_text: str,
 ) -> None:
     """Write a bundle; the checksums are added to ``metadata``, which is written last and makes the bundle whole."""
+    from safetensors.numpy import save
+
     write_json(folder / INFERENCE, inference)
     write_text(folder / TEMPLATE, template.to_json())
     half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
@@ -141,30 +148,54 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle; raises :class:`InputError` in one line for anything missing, changed or pickled."""
+def read_description(folder: Path) -> BundleDescription:
+    """Read and check a bundle without its weights, which may be missing; raises :class:`InputError` in one line.
+
+    Needs no safetensors.
+    """
     metadata = read_metadata(folder)
-    for name in CHECKED:
-        if not (folder / name).is_file():
-            raise broken(folder, f"{name} is missing")
-    with (folder / WEIGHTS).open("rb") as file:
-        start = file.read(9)
-    # Safetensors begin with the length of their header, which may look like a pickle's first bytes, and then "{".
-    if start[8:] != b"{" and (start[:1] == b"\x80" or start[:4] == b"PK\x03\x04"):
-        raise broken(folder, f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read")
-    for name in CHECKED:
-        if sha256(folder / name) != metadata["checksums"].get(name):
-            raise broken(folder, f"{name} is not the file that was saved (its checksum differs)")
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise broken(folder, f"{WEIGHTS} is not a safetensors file") from error
+    for name in DESCRIBING:
+        _check(folder, name, metadata)
     try:
         inference = json.loads((folder / INFERENCE).read_text())
         template = Template.from_json((folder / TEMPLATE).read_text())
-        bundle = Bundle(folder, metadata, inference, template, weights)
+        description = BundleDescription(folder, metadata, inference, template)
         # Read here, so that what they lack is told here.
-        _ = bundle.grid_size, bundle.styles, bundle.expectation, bundle.limits
+        _ = description.grid_size, description.styles, description.expectation, description.limits
     except (ValueError, KeyError, TypeError) as error:
         raise broken(folder, f"a configuration file cannot be read ({error!r})") from error
-    return bundle
+    return description
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle; raises :class:`InputError` in one line for anything missing, changed or pickled."""
+    description = read_description(folder)
+    weights = _read_weights(folder, description.metadata)
+    return Bundle(folder, description.metadata, description.inference, description.template, weights)
+
+
+def _read_weights(folder: Path, metadata: dict[str, Any]) -> dict[str, NDArray[np.float16]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if (folder / WEIGHTS).is_file():
+        with (folder / WEIGHTS).open("rb") as file:
+            start = file.read(9)
+        # Safetensors begin with the length of their header, which may look like a pickle's first bytes, and then "{".
+        if start[8:] != b"{" and (start[:1] == b"\x80" or start[:4] == b"PK\x03\x04"):
+            what = f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read"
+            raise broken(folder, what)
+    _check(folder, WEIGHTS, metadata)
+    try:
+        weights: dict[str, NDArray[np.float16]] = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise broken(folder, f"{WEIGHTS} is not a safetensors file") from error
+    return weights
+
+
+def _check(folder: Path, name: str, metadata: dict[str, Any]) -> None:
+    """Raise :class:`InputError` unless the file is there and is the one that was saved."""
+    if not (folder / name).is_file():
+        raise broken(folder, f"{name} is missing")
+    if sha256(folder / name) != metadata["checksums"].get(name):
+        raise broken(folder, f"{name} is not the file that was saved (its checksum differs)")

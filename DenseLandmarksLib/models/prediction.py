@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,11 +70,23 @@ class Prediction:
         return self.grid.view
 
 
+def do_nothing() -> None:
+    """Between passes, where nobody has anything to do there."""
+
+
 class Predictor(Protocol):
     """Anything that turns an image into a :class:`Prediction`."""
 
-    def predict(self, image: MedicalImage, view: View | None = None) -> Prediction:
+    def predict(
+        self,
+        image: MedicalImage,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Prediction:
         """Predict one image, seen through ``view`` or, by default, as its file's orientation asks for.
+
+        ``between_passes`` is called before each pass of the network and may raise what ends the prediction.
 
         Raises :class:`~DenseLandmarksLib.errors.InputError` for an image that the model cannot use.
         """

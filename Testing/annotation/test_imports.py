@@ -84,7 +84,7 @@ def test_landmarks_come_back_from_markups_to_the_same_place(tmp_path: Path, seed
     write_markups(tmp_path / "a.mrk.json", landmarks, image.unit)
     found = read_landmarks(tmp_path / "a.mrk.json", image.geometry)
     assert_same(found, landmarks)
-    assert found.review == (None,) * 6
+    assert found.review == landmarks.review
 
 
 @pytest.mark.parametrize("radiograph", [False, True], ids=["volume", "radiograph"])
@@ -132,8 +132,48 @@ def test_what_slicer_itself_saves_comes_back_to_the_same_place(
         storage.SetFileName(str(path))
         storage.SetCoordinateSystem(0 if ras else 1)  # vtkMRMLStorageNode: RAS, LPS
         assert storage.WriteData(node)
+    found = read_landmarks(path, image.geometry)
     # Slicer's table holds six digits, which is half a micrometre below a metre.
-    assert_same(read_landmarks(path, image.geometry), landmarks, 1e-3 if kind == "csv" else 1e-4)
+    assert_same(found, landmarks, 1e-3 if kind == "csv" else 1e-4)
+    assert found.review == (landmarks.review if kind == "mrk.json" else (None,) * 6)
+
+
+def test_what_a_person_changed_in_slicer_is_not_taken_for_the_model_s(
+    tmp_path: Path, read_in_slicer: ReadInSlicer
+) -> None:
+    image = an_image(3, True)
+    landmarks = replace(landmarks_on(image, 3), review=(Review.PREDICTED,) * 6)
+    write_markups(tmp_path / "a.mrk.json", landmarks, "mm")
+    node = read_in_slicer("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsJsonStorageNode", tmp_path / "a.mrk.json")
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveNthControlPoint(0)
+    dragged = lps_mm_from_index(image.geometry, [[3, 4, 0]])[0] * [-1, -1, 1]
+    node.SetNthControlPointPosition(0, *dragged)  # "Hüfte ß"
+    node.SetNthControlPointPosition(3, *dragged)  # "absent one" is now there
+    node.SetNthControlPointLabel(2, "renamed")  # "plain"
+    added = lps_mm_from_index(image.geometry, [[5, 6, 0]])[0] * [-1, -1, 1]
+    node.AddControlPoint(*added, "added")
+    assert node.GetStorageNode().WriteData(node)
+    found = read_landmarks(tmp_path / "a.mrk.json", image.geometry)
+    assert found.names == ("Hüfte ß", "肺; a'b", "renamed", "absent one", "later", "added")
+    assert found.review == (None, Review.PREDICTED, None, None, Review.PREDICTED, None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0], [0, "a"], [0, None], "0", None, [0, 10**400], [77, 99]],
+    ids=["too few", "text", "null", "no list", "none", "huge", "unknown"],
+)
+def test_a_damaged_review_leaves_the_landmarks_readable(tmp_path: Path, values: Any) -> None:
+    image = an_image(0, True)
+    write_markups(tmp_path / "a.mrk.json", landmarks_on(image), "mm")
+    document = json.loads((tmp_path / "a.mrk.json").read_text())
+    (review,) = [entry for entry in document["markups"][0]["measurements"] if entry["name"] == "review"]
+    review["controlPointValues"] = [*values, 0, 0, 0, 0] if values == [77, 99] else values
+    (tmp_path / "a.mrk.json").write_text(json.dumps(document))
+    found = read_landmarks(tmp_path / "a.mrk.json", image.geometry)
+    assert_same(found, landmarks_on(image))
+    assert found.review[:2] == (None, None)
 
 
 @pytest.mark.parametrize(("stated", "sign"), [("0", -1), ("RAS", -1), ("1", 1), ("LPS", 1), (None, 1)])

@@ -59,6 +59,16 @@ def test_the_confidence_of_each_landmark_survives_slicer_and_a_save_in_it(
     assert again.GetFixedNumberOfControlPoints()
 
 
+def test_what_a_person_decided_is_there_for_any_reader(tmp_path: Path, prediction: Prediction) -> None:
+    write_markups(tmp_path / "a.mrk.json", prediction.landmarks, "mm")
+    (markup,) = json.loads((tmp_path / "a.mrk.json").read_text())["markups"]
+    (review,) = [entry for entry in markup["measurements"] if entry["name"] == "review"]
+    assert review["description"] == (
+        "0 predicted, 1 verified, 2 corrected, 3 placed, 4 unsure; plus 0 present, 10 absent, 20 unplaced"
+    )
+    assert review["controlPointValues"] == [0, 2, 10, 20]
+
+
 def test_no_reader_loses_landmarks_to_a_second_list(tmp_path: Path, prediction: Prediction) -> None:
     write_markups(tmp_path / "a.mrk.json", prediction.landmarks, "mm")
     markups = json.loads((tmp_path / "a.mrk.json").read_text())["markups"]

@@ -258,6 +258,33 @@ def test_an_upside_down_image_is_noticed_with_advice_and_nothing_is_hidden(chest
     assert advised.plausibility.plausible
 
 
+def test_a_prediction_can_be_given_up_before_each_pass(chest_template: Template) -> None:
+    class GivenUpError(Exception):
+        """Somebody pressed cancel."""
+
+    asked: list[int] = []
+
+    def between_passes() -> None:
+        asked.append(len(network.seen))
+        if len(asked) == give_up_at:
+            raise GivenUpError
+
+    for give_up_at, passes in ((1, 0), (2, 1)):
+        predictor = judging(chest_template)
+        network = predictor.network
+        asked.clear()
+        with pytest.raises(GivenUpError):
+            predictor.predict(shaded(top_is_bright=False), between_passes=between_passes)
+        assert asked == list(range(give_up_at))
+        assert len(network.seen) == passes
+    give_up_at = 0
+    asked.clear()
+    network = (predictor := judging(chest_template)).network
+    predictor.predict(shaded(top_is_bright=False), between_passes=between_passes)
+    assert asked == [0, 1]
+    assert len(network.seen) == 2
+
+
 def test_what_fits_no_limit_is_doubted_without_advice(chest_template: Template) -> None:
     predictor = judging(chest_template)
     predictor.limits = dict.fromkeys(LIMITS, -1.0)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from DenseLandmarksLib.annotation.exports.markups import (
+    PRESENCE_CODES,
+    REVIEW,
+    REVIEW_CODES,
+    REVIEW_LABEL,
+    REVIEW_POSITION,
+    label_checksum,
+)
 from DenseLandmarksLib.annotation.imports.imported_landmarks import (
     ImportedLandmarks,
     ImportedPoint,
@@ -14,7 +24,7 @@ from DenseLandmarksLib.annotation.imports.imported_landmarks import (
 )
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
-from DenseLandmarksLib.landmarks.landmark_set import Presence
+from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 
 _PRESENCE = {
     "defined": Presence.PRESENT,
@@ -22,6 +32,8 @@ _PRESENCE = {
     "undefined": Presence.UNPLACED,
     "preview": Presence.UNPLACED,  # a point that was still at the mouse
 }
+# A point that is farther from where it was written was moved.
+_SAME_PLACE = 1e-3
 # As written: the word, or the coded entry [value, scheme, meaning] (UCUM).
 _MILLIMETRE, _PIXEL = ("mm",), ("px", "pixel", "{pixel}")
 
@@ -31,6 +43,9 @@ def landmarks_of_markups(document: dict[str, Any], geometry: ImageGeometry) -> I
 
     ``coordinateSystem`` is LPS, the schema's default, or RAS. A point whose status is "missing" is absent; one that is
     "undefined", or has neither a status nor a position, is unplaced. Raises :class:`InputError` for anything else.
+
+    In a file of ours (see :func:`~DenseLandmarksLib.annotation.exports.markups.write_markups`) each point also says what a
+    person had decided, ``None`` for one that is new or was changed in Slicer since: that decision is about another place.
     """
     lists = document.get("markups")
     if not isinstance(lists, list) or not all(isinstance(markup, dict) for markup in lists):
@@ -47,6 +62,7 @@ def _points(markup: dict[str, Any], geometry: ImageGeometry) -> list[ImportedPoi
     if not isinstance(controls, list) or not all(isinstance(control, dict) for control in controls):
         raise InputError(f"expected controlPoints to be a list of points, got {shown(controls)}. Save it again.")
     points = []
+    decided = _decisions(markup)
     for control in controls:
         name, structure = _text(control, "label"), _text(control, "description") or _text(markup, "name")
         position = control.get("position")
@@ -58,11 +74,40 @@ def _points(markup: dict[str, Any], geometry: ImageGeometry) -> list[ImportedPoi
                 "Correct the file."
             )
         presence, point = _PRESENCE[status], None
+        stated_lps = [0.0, 0.0, 0.0]
         if presence is Presence.PRESENT:
             xyz = numbers(position, 3, f"the position of {shown(name)}")
             point = point_lps_mm(xyz, frame, pixel_units, geometry)
-        points.append(ImportedPoint(name, structure, presence, point))
+            stated_lps = [-xyz[0], -xyz[1], xyz[2]] if frame == "RAS" else xyz
+        review = _review(decided.get(label_checksum(name)), presence, stated_lps)
+        points.append(ImportedPoint(name, structure, presence, point, review))
     return points
+
+
+def _decisions(markup: dict[str, Any]) -> dict[int, tuple[int, list[float]]]:
+    """By the checksum of a label: code and LPS position of a decision; empty for a list that is not ours."""
+    measurements = markup.get("measurements")
+    found: dict[Any, Any] = {}
+    for measurement in measurements if isinstance(measurements, list) else []:
+        if isinstance(measurement, dict):
+            found[str(measurement.get("name"))] = measurement.get("controlPointValues")
+    columns = [found.get(name) for name in (REVIEW, REVIEW_LABEL, *REVIEW_POSITION)]
+    try:
+        table = np.array(columns, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return {}
+    if table.ndim != 2 or not np.isfinite(table).all():
+        return {}
+    return {int(label): (int(code), position) for code, label, *position in table.T.tolist()}
+
+
+def _review(decision: tuple[int, list[float]] | None, presence: Presence, position_lps: list[float]) -> Review | None:
+    if decision is None:
+        return None
+    code, position = decision
+    if max(abs(here - there) for here, there in zip(position_lps, position, strict=True)) > _SAME_PLACE:
+        return None
+    return next((review for review, of in REVIEW_CODES.items() if of + PRESENCE_CODES[presence] == code), None)
 
 
 def _are_pixels(unit: Any) -> bool:

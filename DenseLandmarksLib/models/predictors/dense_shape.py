@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod, UvField
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
-from DenseLandmarksLib.models.prediction import Plausibility, Prediction
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.predictors.decode import decode_output
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,16 @@ class DenseShapePredictor:
             torch.cuda.empty_cache()
             return self.run_network(grid_pixels)
 
-    def predict(self, image: MedicalImage, view: View | None = None) -> Prediction:
+    def predict(
+        self,
+        image: MedicalImage,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Prediction:
         """Predict a radiograph, seen through ``view`` or, by default, as its file's orientation asks for.
+
+        ``between_passes`` is called before each pass of the network and may raise what ends the prediction.
 
         Raises :class:`InputError` for a volume.
         """
@@ -78,8 +86,8 @@ class DenseShapePredictor:
             )
         if view is None:
             view, _ = choose_view(self.expectation, image.acquisition)
-        seen = self._look(image, view)
-        plausibility = self._judge(image, seen)
+        seen = self._look(image, view, between_passes)
+        plausibility = self._judge(image, seen, between_passes)
         points_lps_mm = lps_mm_from_pixels(image.geometry, seen.grid.to_pixels(seen.located.points))
         per_pixel = seen.grid.pixels_per_grid
         structures = tuple(s.name for s in self.template.structures for _ in s.landmark_names)
@@ -109,8 +117,9 @@ class DenseShapePredictor:
             plausibility,
         )
 
-    def _look(self, image: MedicalImage, view: View) -> _Seen:
+    def _look(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> _Seen:
         """One pass over the image through one view, read out and measured."""
+        between_passes()
         grid = fit_grid(image, self.grid_size, view)
         output = self.run_network(grid.resample(image.pixels_yx))
         masks, uv_field = decode_output(output, self.template.structure_names, read_out=self.read_out)
@@ -121,13 +130,13 @@ class DenseShapePredictor:
             turned = VIEWS[int(output.view_logits[0].argmax())]
         return _Seen(grid, masks, uv_field, located, measures, turned)
 
-    def _judge(self, image: MedicalImage, seen: _Seen) -> Plausibility:
+    def _judge(self, image: MedicalImage, seen: _Seen, between_passes: Callable[[], None]) -> Plausibility:
         """What speaks against this prediction; only then the network looks once more, as it believes the image to lie."""
         doubts = doubts_of(seen.measures, self.limits)
         suggested = None
         if seen.turned != AS_STORED:
             view = seen.grid.view.then(seen.turned.inverse)
-            again = self._look(image, view)
+            again = self._look(image, view, between_passes)
             # The network was taught how its own kind of image looks when it is turned, not what a hand is.
             if again.turned == AS_STORED and not doubts_of(again.measures, self.limits):
                 suggested = view

@@ -1,0 +1,99 @@
+"""Where the image of a case lies: outside of the library, or as a copy inside of the case's folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES
+from DenseLandmarksLib.annotation.library.json_file import read_json, to_bytes
+from DenseLandmarksLib.annotation.library.once import create_file
+from DenseLandmarksLib.errors import InputError
+
+_COPY = "image"
+_MOVED = "image-*.json"
+_REMEDY = "Restore the file from a backup."
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """A file, or a folder with one series.
+
+    Attributes
+    ----------
+    path : with slashes, relative to the library's folder (to the case's folder for a copy), so that both can move
+        together; absolute on another drive.
+    is_copy : whether it is a copy inside of the case's folder.
+    """
+
+    path: str
+    is_copy: bool = False
+
+    def resolve(self, library_folder: Path, case_folder: Path) -> Path:
+        """Where that is now."""
+        base = case_folder if self.is_copy else library_folder
+        return Path(os.path.normpath(base / self.path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return {"path": self.path, "is_copy": self.is_copy}
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> ImageReference:
+        """Read what :meth:`to_dict` made; raises ``KeyError`` or ``TypeError`` for anything else."""
+        if not isinstance(raw["path"], str) or not isinstance(raw["is_copy"], bool):
+            raise TypeError("expected a path and whether it is a copy")
+        return cls(raw["path"], raw["is_copy"])
+
+
+def reference_to(path: Path, library_folder: Path) -> ImageReference:
+    """The reference to a file or folder outside of the library."""
+    absolute = os.path.abspath(path)
+    try:
+        found = os.path.relpath(absolute, os.path.abspath(library_folder))
+    except ValueError:  # another drive of Windows
+        found = absolute
+    return ImageReference(Path(found).as_posix())
+
+
+def copy_image(path: Path, case_folder: Path) -> ImageReference:
+    """Copy a file, or all files of a folder, into the case; the copy's name tells nothing. Raises ``OSError``."""
+    if path.is_dir():
+        target = case_folder / _COPY
+        target.mkdir()
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        for number, file in enumerate(files, start=1):
+            shutil.copyfile(file, target / f"{number:05}{_suffix(file)}")
+    else:
+        target = case_folder / f"{_COPY}{_suffix(path)}"
+        shutil.copyfile(path, target)
+    return ImageReference(target.name, is_copy=True)
+
+
+def newest_reference(case_folder: Path, first: ImageReference) -> ImageReference:
+    """Where the image was found last; ``first`` is where it was when the case was made."""
+    moved = sorted(case_folder.glob(_MOVED))
+    if not moved:
+        return first
+    raw = read_json(moved[-1], "the place of an image", _REMEDY)
+    try:
+        return ImageReference.from_dict(raw)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"expected the place of an image in {moved[-1]}, got a file that is damaged. {_REMEDY}"
+        ) from error
+
+
+def write_reference(case_folder: Path, reference: ImageReference, about: dict[str, Any]) -> None:
+    """Note where the image is now, in a new file that counts from then on; raises ``OSError``."""
+    number = 1 + sum(1 for _ in case_folder.glob(_MOVED))
+    while not create_file(case_folder / f"image-{number:04}.json", to_bytes(reference.to_dict() | about)):
+        number += 1
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
