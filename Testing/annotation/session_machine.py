@@ -265,17 +265,19 @@ class SessionMachine(RuleBasedStateMachine):
 
     # Taking back, keeping, losing.
 
-    @rule()
-    def undo(self) -> None:
-        self.session.undo()
-        self.expected.index = max(self.expected.index - 1, 0)
-        self.check()
+    @rule(times=st.integers(1, 4))
+    def undo(self, times: int) -> None:
+        for _ in range(times):
+            self.session.undo()
+            self.expected.index = max(self.expected.index - 1, 0)
+            self.check()
 
-    @rule()
-    def redo(self) -> None:
-        self.session.redo()
-        self.expected.index = min(self.expected.index + 1, len(self.expected.seen) - 1)
-        self.check()
+    @rule(times=st.integers(1, 4))
+    def redo(self, times: int) -> None:
+        for _ in range(times):
+            self.session.redo()
+            self.expected.index = min(self.expected.index + 1, len(self.expected.seen) - 1)
+            self.check()
 
     @rule()
     def save(self) -> None:

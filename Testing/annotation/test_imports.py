@@ -111,13 +111,14 @@ def test_landmarks_come_back_from_coco_to_the_same_place(tmp_path: Path, seed: i
 @pytest.mark.parametrize("radiograph", [False, True], ids=["volume", "radiograph"])
 @pytest.mark.parametrize("ras", [False, True], ids=["LPS", "RAS"])
 @pytest.mark.parametrize("kind", ["mrk.json", "fcsv", "csv"])
+@pytest.mark.parametrize("seed", [2, 3], ids=["right-handed", "left-handed"])
 def test_what_slicer_itself_saves_comes_back_to_the_same_place(
-    tmp_path: Path, read_in_slicer: ReadInSlicer, kind: str, ras: bool, radiograph: bool
+    tmp_path: Path, read_in_slicer: ReadInSlicer, seed: int, kind: str, ras: bool, radiograph: bool
 ) -> None:
     import slicer
 
-    image = an_image(3, radiograph)
-    landmarks = landmarks_on(image, 3)
+    image = an_image(seed, radiograph)
+    landmarks = landmarks_on(image, seed)
     write_markups(tmp_path / "a.mrk.json", landmarks, "mm")
     node = read_in_slicer("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsJsonStorageNode", tmp_path / "a.mrk.json")
     path = tmp_path / f"b.{kind}"

@@ -261,3 +261,21 @@ for i in range(100000):
         edits = read_journal(path).history.edits
         assert answered <= len(edits) <= answered + 1
         assert edits == tuple(Move(((f"a{i}", (i + 0.5, 2.0, 0.0)),)) for i in range(len(edits)))
+
+
+def test_what_is_recorded_is_on_the_disk_before_the_command_returns(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power may fail: what only the system's memory holds is then lost."""
+    on_the_disk: list[bytes] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        on_the_disk.append((journal.folder / "journal.jsonl").read_bytes())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for at, edit in enumerate(SOME):
+        journal.record_edit(edit, at)
+        assert on_the_disk[-1] == (journal.folder / "journal.jsonl").read_bytes()
+        assert on_the_disk[-1].count(b"\n") == at + 2

@@ -17,7 +17,7 @@ from Testing.annotation.perfect_answer import chest_image, perfect_answer
 from Testing.annotation.working_process import fingerprint
 
 ROOT = Path(__file__).parents[2]
-KILLS = 6
+KILLS = 4
 
 
 def test_a_killed_session_is_recovered_as_it_was_last_seen(tmp_path: Path, chest_template: Template) -> None:

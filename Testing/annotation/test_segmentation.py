@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.models.structure_style import StructureStyle, Terminology
 
 ReadInSlicer = Callable[[str, str, Path], Any]
+GIVEN = SpacingSource.GIVEN
 STYLES = Path(__file__).parents[2] / "training/recipes/structures/chest-xray.json"
 SEGMENTATION = ("vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
 
@@ -112,6 +114,36 @@ def test_structures_that_do_not_overlap_share_a_layer_and_an_empty_one_is_kept(
     assert node.GetSegmentation().GetNumberOfLayers() == 1
     assert _voxels(node, "right_lung")[0].sum() == masks[0].sum()
     assert _voxels(node, "heart")[0].sum() == 0
+
+
+def test_the_same_masks_make_the_same_file(
+    tmp_path: Path, radiograph: MedicalImage, styles: list[StructureStyle], masks: NDArray[np.bool_]
+) -> None:
+    """Nothing of the day or the program is in it: files can be compared, and say nothing about who wrote them."""
+    for name in ("a.seg.nrrd", "b.seg.nrrd"):
+        write_segmentation(tmp_path / name, masks, radiograph.geometry, styles)
+    assert (tmp_path / "a.seg.nrrd").read_bytes() == (tmp_path / "b.seg.nrrd").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.seg.nrrd", "b.seg.nrrd"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_many_overlapping_structures_have_a_layer_and_enough_labels_each(
+    tmp_path: Path, styles: list[StructureStyle], read_in_slicer: ReadInSlicer, count: int
+) -> None:
+    """More structures than a byte has values, and voxels that say where they are."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((count, 2, 5, 130), bool)
+    for i in range(count):
+        masks[i, i // 130 % 2, 0, i % 130] = True  # beside each other
+    masks[-1, :, 2:] = rng.random((2, 3, 130)) < 0.5
+    masks[0, :, 1:4] |= rng.random((2, 3, 130)) < 0.5
+    named = [replace(styles[0], name=f"structure_{i}") for i in range(count)]
+    geometry = ImageGeometry((130, 5, 2), (0.1, 3.0, 1e-4), (1e3, -2.5, 1 / 3), (1, 0, 0, 0, 1, 0, 0, 0, 1), GIVEN)
+    write_segmentation(tmp_path / "a.seg.nrrd", masks, geometry, named)
+    node = read_in_slicer(*SEGMENTATION, tmp_path / "a.seg.nrrd")
+    assert node.GetSegmentation().GetNumberOfSegments() == count
+    for i in {0, 1, count // 2, count - 1} & set(range(count)):
+        np.testing.assert_array_equal(_voxels(node, f"structure_{i}")[0], masks[i])
 
 
 def test_masks_of_another_size_are_refused_instead_of_shifted(

@@ -77,6 +77,17 @@ def test_a_dragged_landmark_can_be_put_back_and_forth(session: Session) -> None:
     assert not session.can_redo
 
 
+def test_an_edit_takes_the_place_of_all_that_was_undone(session: Session) -> None:
+    for name in (A, "heart_01", "heart_02", "heart_03"):
+        session.mark_unsure(name)
+    for _ in range(3):
+        session.undo()
+    session.mark_absent("left_lung_01")
+    assert not session.can_redo
+    session.redo()
+    assert review(session, "heart_03") is Review.PREDICTED
+
+
 def test_undo_and_redo_end_where_there_is_nothing_left(session: Session) -> None:
     session.undo()
     assert not session.can_undo
@@ -359,6 +370,14 @@ def test_a_file_of_landmarks_comes_in_as_one_edit(session: Session, tmp_path: Pa
     assert set(session.state.landmarks.review) == {Review.CORRECTED}
     session.undo()
     assert session.state is before
+
+
+def test_an_old_export_neither_undoes_decisions_nor_replaces_predictions(session: Session, tmp_path: Path) -> None:
+    write_markups(tmp_path / "before.mrk.json", session.state.landmarks, "mm")
+    session.move({A: point(session) + np.array([5, 0, 0])})
+    after = session.state
+    session.import_landmarks(read_landmarks(tmp_path / "before.mrk.json", after.geometry))
+    assert session.state is after
 
 
 def test_a_command_returns_at_once_with_its_edit_on_the_disk(session: Session) -> None:

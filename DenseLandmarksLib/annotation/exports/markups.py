@@ -26,6 +26,10 @@ REVIEW_CODES = {
     Review.UNSURE: 4,
 }
 PRESENCE_CODES = {Presence.PRESENT: 0, Presence.ABSENT: 10, Presence.UNPLACED: 20}
+_REVIEW_MEANING = "{}; plus {}".format(
+    ", ".join(f"{code} {review}" for review, code in REVIEW_CODES.items()),
+    ", ".join(f"{code} {presence}" for presence, code in PRESENCE_CODES.items()),
+)
 REVIEW, REVIEW_LABEL = "review", "review.label_crc32"
 REVIEW_POSITION = ("review.l_lps", "review.p_lps", "review.s_lps")
 _DIGITS = 5
@@ -103,12 +107,6 @@ def _control_point(landmarks: LandmarkSet, i: int) -> dict[str, Any]:
         "visibility": True,
         "positionStatus": _POSITION_STATUS[landmarks.presence[i]],
     }
-
-
-_REVIEW_MEANING = "{}; plus {}".format(
-    ", ".join(f"{code} {review}" for review, code in REVIEW_CODES.items()),
-    ", ".join(f"{code} {presence}" for presence, code in PRESENCE_CODES.items()),
-)
 
 
 def label_checksum(label: str) -> int:

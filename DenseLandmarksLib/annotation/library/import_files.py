@@ -60,9 +60,10 @@ def import_landmarks(case: LibraryCase, path: Path, who: str, image_name: str = 
     """
     state, info = case.load()
     imported = read_landmarks(path, state.geometry, image_name or case.name)
-    after = apply_edit(state, import_edit(state, imported))
-    if after is state:
+    news = import_edit(state, imported)
+    if not news.rows:
         return None
+    after = apply_edit(state, news)
     return case.save(after, who, 0 if info is None else info.number, "landmarks imported from a file")
 
 

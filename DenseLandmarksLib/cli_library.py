@@ -1,0 +1,174 @@
+"""The commands of ``dense-landmarks`` that work on a case library: list, import, export."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from DenseLandmarksLib.annotation.library.export import FORMATS, export_library
+from DenseLandmarksLib.annotation.library.import_files import (
+    Target,
+    import_landmarks,
+    is_landmark_file,
+    targets_of,
+)
+from DenseLandmarksLib.annotation.library.library import LIBRARY_FILE, Library
+from DenseLandmarksLib.annotation.library.next_case import CaseEntry
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.find_files import find_files
+
+_IMPORT_EPILOG = """\
+Images become cases; the same pixels are the same case, whoever adds them. Landmark files (.mrk.json, .fcsv, .csv, COCO
+.json) go to the case that is called like the file, or to that of --image; each makes a new revision, older ones stay.
+
+exit status: 0 all files are in; 2 at least one is not, or a mistake in what was given
+"""
+
+
+def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the commands; each leaves its function in ``arguments.act``."""
+    show = commands.add_parser(
+        "library", help="list the cases of a library", description="List the cases of a library."
+    )
+    _library_argument(show)
+    show.set_defaults(act=list_cases)
+
+    bring_in = commands.add_parser(
+        "import",
+        help="bring images and landmarks into a library",
+        description="Bring images and landmarks into a library, which is created where there is none.",
+        epilog=_IMPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _library_argument(bring_in)
+    bring_in.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="images, folders of images, and files of landmarks"
+    )
+    bring_in.add_argument("--image", type=Path, help="the image that the landmarks belong to")
+    bring_in.add_argument("--spacing", type=float, help="mm per pixel, for images whose files do not say")
+    bring_in.add_argument("--copy", action="store_true", help="keep copies of the images in the library")
+    bring_in.add_argument(
+        "--who", default="", help="the person whose work this is; otherwise the user of this computer"
+    )
+    bring_in.set_defaults(act=import_files)
+
+    hand_out = commands.add_parser(
+        "export",
+        help="write what a library holds, for other programs",
+        description="Write the newest revision of every case of a library, for other programs.",
+    )
+    _library_argument(hand_out)
+    hand_out.add_argument("--format", choices=FORMATS, required=True, dest="file_format")
+    hand_out.add_argument("--output", type=Path, required=True, help="folder for the files, made where it is missing")
+    hand_out.add_argument(
+        "--reviewed-only", action="store_true", help="leave out what nobody decided, and cases without any decision"
+    )
+    hand_out.set_defaults(act=export)
+
+
+def list_cases(arguments: argparse.Namespace) -> int:
+    """Print a line for each case; 2 where one is damaged."""
+    entries = Library.open(arguments.library).cases()
+    rows = [("case", "id", "revision", "reviewed", "model", "doubt", "who", "when"), *map(_row, entries)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    damaged = [entry for entry in entries if entry.damage]
+    for entry in damaged:
+        print(f"error: {entry.name}: {entry.damage}", file=sys.stderr)
+    return 2 if damaged else 0
+
+
+def import_files(arguments: argparse.Namespace) -> int:
+    """Add images, then the landmarks; a file that cannot be used is told in one line and the others go on."""
+    spacing = arguments.spacing
+    if spacing is not None and not 0 < spacing < float("inf"):
+        raise InputError(f"expected --spacing to be a positive number of mm, got {spacing}. Correct or omit it.")
+    spacing_mm = None if spacing is None else (spacing, spacing)
+    who = arguments.who or _user()
+    library = _open_or_create(arguments.library)
+    landmark_files = [path for path in arguments.files if is_landmark_file(path)]
+    others = [path for path in arguments.files if not is_landmark_file(path)]
+    images, passed_over = find_files(others) if others else ([], 0)
+    failed = 0
+
+    def tried(act: Callable[[], None]) -> None:
+        nonlocal failed
+        try:
+            act()
+        except InputError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+
+    def add(path: Path) -> None:
+        case = library.add(path, arguments.copy, who, spacing_mm)
+        print(f"{case.name}: case {case.id}")
+
+    def take_over(path: Path) -> None:
+        if arguments.image is not None:
+            targets = [Target(library.add(arguments.image, arguments.copy, who, spacing_mm).id, arguments.image.name)]
+        else:
+            targets = list(targets_of(path, library.cases()))
+        for target in targets:
+            case = library.case(target.case_id)
+            saved = import_landmarks(case, path, who, target.image_name)
+            print(f"{case.name}: {'nothing new in ' + path.name if saved is None else saved.message}")
+
+    for image in images:
+        tried(partial(add, image.path))
+    for path in landmark_files:
+        tried(partial(take_over, path))
+    if passed_over:
+        print(f"{passed_over} other files passed over")
+    return 2 if failed else 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the files; what is left out is told in one line each."""
+    library = Library.open(arguments.library)
+    # Only a person at a terminal sees a bar; a log gets the lines.
+    with tqdm(unit="case", disable=not sys.stderr.isatty()) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        exported = export_library(library, arguments.file_format, arguments.output, arguments.reviewed_only, show)
+    for note in exported.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    print(f"{exported.cases} cases, {len(exported.written)} files: {arguments.output}")
+    return 0 if exported.whole else 2
+
+
+def _library_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("library", type=Path, metavar="LIBRARY", help="the folder of the library")
+
+
+def _row(entry: CaseEntry) -> tuple[str, ...]:
+    info = entry.newest
+    if info is None:
+        return entry.name, entry.id, "", "", "", "", "", ""
+    reviewed = f"{info.reviewed} of {info.landmarks}"
+    doubt = "implausible" if info.doubts else f"{info.doubt:.2f}" if info.landmarks and info.model else ""
+    return entry.name, entry.id, str(info.number), reviewed, info.model, doubt, info.who, info.when
+
+
+def _open_or_create(folder: Path) -> Library:
+    if (folder / LIBRARY_FILE).exists():
+        return Library.open(folder)
+    library = Library.create(folder, folder.absolute().name or "library")
+    print(f"{folder}: a new library")
+    return library
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # nobody is logged in
+        return ""
