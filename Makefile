@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 IMAGE ?=
 
-.PHONY: demo test benchmark damaged screenshots clean
+.PHONY: demo test benchmark damaged random-walk mutations screenshots clean
 
 demo: $(VENV)/demo-installed
 	@$(BIN)/python -m training demo --output demo $(if $(IMAGE),--image "$(IMAGE)")
@@ -22,6 +22,14 @@ benchmark: $(VENV)/test-installed
 # A thousand damaged files, each of which must end in one line.
 damaged: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.damaged_files
+
+# Ten thousand random edits, undos, saves, kills and restores; nothing may be lost.
+random-walk: $(VENV)/test-installed
+	@$(BIN)/python -m Testing.annotation.session_machine
+
+# Named faults, planted in a copy one at a time; each must turn a test red.
+mutations: $(VENV)/test-installed
+	@$(BIN)/python -m Testing.mutations
 
 # The pictures of the README.
 screenshots: $(VENV)/demo-installed

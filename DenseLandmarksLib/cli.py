@@ -1,4 +1,4 @@
-"""``dense-landmarks``: predict images and list models, without a screen."""
+"""``dense-landmarks``: predict images, list models, and work on case libraries, without a screen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,18 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
+from DenseLandmarksLib.cli_library import add_library_commands
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.find_files import find_files
 from DenseLandmarksLib.geometry.view import VIEWS
+from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles
-from DenseLandmarksLib.predict_files import NewLandmark, Options, Outcome, predict_files
+from DenseLandmarksLib.predict_files import Options, Outcome, predict_files
+from DenseLandmarksLib.worker.blocking import WorkerPredictor
+from DenseLandmarksLib.worker.client import Worker
 
 # What to type for a view, by its name in the summary.
 VIEW_OPTIONS = {str(view): f"--turn {view.turn_deg} {'--flip' if view.flip else '--no-flip'}" for view in VIEWS}
@@ -91,8 +94,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
-def with_new_landmarks(bundle: Bundle, landmarks: Sequence[NewLandmark]) -> Bundle:
-    """The bundle with landmarks added to its template; raises :class:`InputError` for one that does not fit."""
+def refuse_misfits(bundle: Bundle, landmarks: Sequence[NewLandmark]) -> None:
+    """Raises :class:`InputError` for a new landmark that cannot be looked up with this model."""
     template = bundle.template
     for landmark in landmarks:
         try:
@@ -101,36 +104,42 @@ def with_new_landmarks(bundle: Bundle, landmarks: Sequence[NewLandmark]) -> Bund
             raise InputError(
                 f"expected a new landmark on a structure of {bundle.name}: {error.args[0]}. Correct --landmark."
             ) from error
-    return replace(bundle, template=template)
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Predict every image; one that cannot be used is told in one line and the others go on."""
-    from DenseLandmarksLib.models.registry import open_bundle
-
     options = options_of(arguments)
     files, others = find_files(arguments.images)
     if not files:
         folders = ", ".join(map(str, arguments.images))
         raise InputError(f"expected images in {folders}, got {others} other files. Name the folder that holds them.")
-    bundle = with_new_landmarks(load_bundle(find_bundle(arguments.model)), options.new_landmarks)
+    bundle = load_bundle(find_bundle(arguments.model))
+    refuse_misfits(bundle, options.new_landmarks)
     salt = installation_salt()
-    predictor = open_bundle(bundle, arguments.device)
-    outcomes = predict_files(files, bundle, predictor, arguments.output, salt, options, arguments.resume)
-    many = len(files) > 1
-    tally: Counter[str] = Counter()
-    # Only a person at a terminal sees a bar; a log gets the lines.
-    bar = tqdm(outcomes, total=len(files), unit="image", disable=not (many and sys.stderr.isatty()))
-    with bar, logging_redirect_tqdm():
-        for outcome in bar:
-            tally["done before" if outcome.was_done else outcome.row.status] += 1
-            tell(outcome, with_files=not many)
+    with Worker().client() as client:
+        predictor = WorkerPredictor(client, bundle.folder, arguments.device)
+        # A model that cannot be used is told once, not with every image.
+        predictor.load()
+        outcomes = predict_files(files, bundle, predictor, arguments.output, salt, options, arguments.resume)
+        tally = tell_all(outcomes, len(files))
     summary = arguments.output / SUMMARY_FILE
-    if many or others:
+    if len(files) > 1 or others:
         counts = [f"{tally[status]} {status}" for status in (*Status, "done before") if tally[status]]
         counts += [f"{others} other files passed over"] if others else []
         print(f"{', '.join(counts)}: {summary}")
     return 2 if tally[Status.FAILED] else 0
+
+
+def tell_all(outcomes: Iterator[Outcome], total: int) -> Counter[str]:
+    """Say of each image what came of it, as soon as it did; how many came to what."""
+    tally: Counter[str] = Counter()
+    # Only a person at a terminal sees a bar; a log gets the lines.
+    bar = tqdm(outcomes, total=total, unit="image", disable=not (total > 1 and sys.stderr.isatty()))
+    with bar, logging_redirect_tqdm():
+        for outcome in bar:
+            tally["done before" if outcome.was_done else outcome.row.status] += 1
+            tell(outcome, with_files=total == 1)
+    return tally
 
 
 def tell(outcome: Outcome, with_files: bool) -> None:
@@ -199,6 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         help="also look up a new landmark, given by its template coordinate (repeatable)",
     )
     commands.add_parser("models", help="list the models with their measured errors")
+    add_library_commands(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
@@ -206,6 +216,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "models":
             print(model_table())
             return 0
-        return predict(arguments)
+        if arguments.command == "predict":
+            return predict(arguments)
+        return int(arguments.act(arguments))
 
     return exit_status(act)

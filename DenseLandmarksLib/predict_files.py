@@ -26,23 +26,13 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.find_files import GivenFile
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import contains_identifier, read_identifiers
 from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.expectation import choose_view
+from DenseLandmarksLib.models.look_up import with_landmarks
 from DenseLandmarksLib.models.prediction import Predictor
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class NewLandmark:
-    """A landmark that the model was never trained on: ``uv`` is its template coordinate on ``structure``."""
-
-    name: str
-    structure: str
-    uv: tuple[float, float]
-
-    def __str__(self) -> str:
-        return f"{self.name}={self.structure}:{self.uv[0]:g},{self.uv[1]:g}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ def predict_files(
 
     Parameters
     ----------
-    bundle, predictor : the model, and the predictor opened from it with the new landmarks in its template.
+    bundle, predictor : the model, and a predictor of it; new landmarks are looked up in what it predicts.
     salt : as :func:`~DenseLandmarksLib.annotation.case_key.installation_salt` gives it.
     resume : pass over what is done: the same pixels, model, spacing and options, and all result files whole.
 
@@ -120,6 +110,8 @@ def predict_files(
                 bundle.expectation, image.acquisition, options.turn_deg, options.flip, options.laterality
             )
             prediction = predictor.predict(image, view)
+            if options.new_landmarks:
+                prediction = with_landmarks(prediction, image.geometry, bundle.template, options.new_landmarks)
             highlighted = [landmark.name for landmark in options.new_landmarks]
             written = write_results(folder, image, prediction, bundle.styles, highlighted, key)
             row = replace(

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from DenseLandmarksLib import cli
 from DenseLandmarksLib.landmarks.template import Template, build_template
+from DenseLandmarksLib.worker.client import Worker
+from DenseLandmarksLib.worker.launch import Launch
 
 
 def _lung(centre_x: float, medial: int) -> NDArray[np.float64]:
@@ -98,6 +101,27 @@ def _no_test_touches_the_home(tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("XDG_DATA_HOME", folder)
         patch.setenv("LOCALAPPDATA", folder)
         yield
+
+
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """How tests start workers: with one thread, so that they leave the other cores to others and repeat themselves."""
+    return Launch.with_interpreter(environment={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.fixture(scope="session")
+def warm_worker(launch: Launch) -> Iterator[Worker]:
+    """One worker for many tests, as each start takes seconds; whoever ends its process leaves it to start the next."""
+    with Worker(launch) as worker:
+        keeper = worker.client()  # whoever else closes a client is not the last
+        yield worker
+        keeper.close()
+
+
+@pytest.fixture(autouse=True)
+def _commands_share_a_worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line called in this process finds the warm worker; programs of their own start their own."""
+    monkeypatch.setattr(cli, "Worker", lambda: request.getfixturevalue("warm_worker"))
 
 
 @pytest.fixture

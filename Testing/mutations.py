@@ -187,6 +187,20 @@ FAULTS: tuple[Fault, ...] = (
         "client = min(self._clients)",
         ("Testing/worker/test_turns.py",),
     ),
+    Fault(
+        "strangers come in",
+        "DenseLandmarksLib/worker/doorway.py",
+        'return hmac.compare_digest(shown, self.key.encode("ascii"))',
+        "return True",
+        ("Testing/worker/test_doorway.py",),
+    ),
+    Fault(
+        "the worker outlives its parent",
+        "DenseLandmarksLib/worker/server.py",
+        "    os._exit(0)",
+        "    return",
+        ("Testing/worker/test_ending.py",),
+    ),
 )
 
 

@@ -8,18 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
+from DenseLandmarksLib.annotation.case_masks import structure_mask
+from DenseLandmarksLib.annotation.case_state import ModelAnswer
 from DenseLandmarksLib.annotation.exports.overlay import draw_overlay
+from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
-from training.phantoms import DEMO_SEEDS, draw_phantom, phantom_image
+from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
 
 FOLDER = Path(__file__).parents[1] / "Resources" / "Screenshots"
 WIDTH = 1600
+CORRECTED_SEED, CORRECTED_STRUCTURE = DEMO_SEEDS[4], "heart"
 
 
 def picture_of_the_demo(folder: Path) -> None:
@@ -50,7 +59,49 @@ def picture_of_a_film_that_lies_on_its_side(folder: Path) -> None:
     )
 
 
+def picture_of_a_correction(folder: Path) -> None:
+    """One landmark of a session is dragged to the truth: what comes along, and what that does to mask and error."""
+    bundle = load_bundle(find_bundle("chest-xray"))
+    phantom = draw_phantom(bundle.template, CORRECTED_SEED, PHANTOM_SIZE)
+    image = phantom_image(phantom)
+    sitk.WriteImage(image.volume, folder / "film.nrrd")
+    case = Library.create(folder / "library", "phantoms").add(folder / "film.nrrd")
+    session = Session(case, "annotator", data_folder=folder / "user")
+    predictor = open_bundle(bundle, "cpu")
+    session.take(ModelAnswer(predictor.predict(image), bundle.template, bundle.styles), image.geometry)
+    before = session.state
+    rows = before.landmarks.of_structure(CORRECTED_STRUCTURE)
+    truth_px = landmarks_of(bundle.template, phantom.contours)[rows]
+    worst = int(np.linalg.norm(before.index_ijk[rows, :2] - truth_px, axis=1).argmax())
+    truth_lps_mm = lps_mm_from_pixels(before.geometry, truth_px)
+    session.move({before.landmarks.names[rows[worst]]: truth_lps_mm[worst]})
+
+    figure = Figure(figsize=(12, 6.3), dpi=WIDTH / 12, facecolor="#101418", layout="constrained")
+    FigureCanvasAgg(figure)
+    low, high = truth_px.min(axis=0) - 30, truth_px.max(axis=0) + 30
+    for axes, state, title in zip(
+        figure.subplots(1, 2), (before, session.state), ("predicted", "one landmark dragged (star)"), strict=True
+    ):
+        points = state.index_ijk[rows, :2]
+        error_mm = np.linalg.norm(points - truth_px, axis=1) * phantom.spacing_mm
+        axes.imshow(image.pixels_yx, cmap="gray")
+        axes.contour(structure_mask(state, CORRECTED_STRUCTURE)[0], [0.5], colors="#35c6ff", linewidths=1.6)
+        axes.plot(*np.vstack([truth_px, truth_px[:1]]).T, color="#ffd166", linewidth=1.2, linestyle=(0, (4, 3)))
+        was = before.index_ijk[rows, :2]
+        axes.quiver(
+            *was.T, *(points - was).T, angles="xy", scale_units="xy", scale=1, color="#ff5d8f", width=0.005, zorder=3
+        )
+        axes.plot(*points.T, "o", color="#35c6ff", markersize=4.5, markeredgecolor="black")
+        if state is not before:
+            axes.plot(*points[worst], "*", color="#ff5d8f", markersize=17, markeredgecolor="black")
+        axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
+        axes.set_title(f"{title}: mean error {error_mm.mean():.1f} mm", color="white", fontsize=13)
+        axes.axis("off")
+    figure.savefig(FOLDER / "correction.png")
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         picture_of_the_demo(Path(temporary))
         picture_of_a_film_that_lies_on_its_side(Path(temporary))
+        picture_of_a_correction(Path(temporary))

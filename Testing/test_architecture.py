@@ -96,7 +96,8 @@ def test_training_knows_no_scene_and_no_session(path: Path) -> None:
     "modules",
     [
         ("annotation.exports.results", "annotation.exports.markups", "annotation.exports.segmentation"),
-        ("models.registry", "models.bundle", "models.prediction"),
+        ("models.registry", "models.bundle", "models.prediction", "models.prediction_arrays"),
+        ("worker.client", "worker.blocking"),
         (
             "landmarks.template",
             "landmarks.uv_maps",

@@ -26,7 +26,7 @@ from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction
-from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+from DenseLandmarksLib.worker.blocking import WorkerPredictor
 from Testing.geometry.dicom_files import write_dicom
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,8 +196,13 @@ def test_an_image_that_cannot_be_read_any_more_does_not_take_the_row_of_its_resu
 
 
 def test_a_doubtful_image_is_done_and_warned_of(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = WorkerPredictor.predict
     doubt = Plausibility(("the image looks mirrored",), {}, {"spread_mm": 1.0})
-    monkeypatch.setattr(DenseShapePredictor, "_judge", lambda *_: doubt)
+
+    def doubting(self: WorkerPredictor, image: MedicalImage, view: View | None = None) -> Prediction:
+        return replace(predict(self, image, view), plausibility=doubt)
+
+    monkeypatch.setattr(WorkerPredictor, "predict", doubting)
     status, out, err = run(film(tmp_path / "film.png"), film(tmp_path / "other.png", 1))
     assert status == 0
     assert err == ["warning: film: the image looks mirrored", "warning: other: the image looks mirrored"]
@@ -208,14 +213,14 @@ def test_a_doubtful_image_is_done_and_warned_of(run: Run, tmp_path: Path, monkey
 def test_a_mistake_of_the_program_in_one_image_does_not_cost_the_others(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    predict = DenseShapePredictor.predict
+    predict = WorkerPredictor.predict
 
-    def fails_on_first(self: DenseShapePredictor, image, view=None):
+    def fails_on_first(self: WorkerPredictor, image, view=None):
         if image.name == "first":
             raise ValueError("of ours")
         return predict(self, image, view)
 
-    monkeypatch.setattr(DenseShapePredictor, "predict", fails_on_first)
+    monkeypatch.setattr(WorkerPredictor, "predict", fails_on_first)
     status, _, err = run(film(tmp_path / "first.png"), film(tmp_path / "second.png", 1))
     assert status == 2
     assert "got an error of this program (ValueError)" in err[-1]
@@ -278,16 +283,16 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [film(tmp_path / f"{i}.png", i) for i in range(4)]
-    predict = DenseShapePredictor.predict
+    predict = WorkerPredictor.predict
     calls: list[str] = []
 
-    def stopped(self: DenseShapePredictor, image, view=None):
+    def stopped(self: WorkerPredictor, image, view=None):
         calls.append(image.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return predict(self, image, view)
 
-    monkeypatch.setattr(DenseShapePredictor, "predict", stopped)
+    monkeypatch.setattr(WorkerPredictor, "predict", stopped)
     status, _, err = run(*images)
     assert (status, err) == (130, ["stopped; what was written is whole, and --resume goes on from there"])
     assert column(tmp_path / "out", "name") == ["0", "1"]
@@ -371,9 +376,9 @@ def test_a_bar_at_a_terminal_is_not_torn_by_lines(run: Run, tmp_path: Path, monk
 
 
 def test_a_mirrored_film_is_told_with_what_to_type(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predict = DenseShapePredictor.predict
+    predict = WorkerPredictor.predict
 
-    def noticing(self: DenseShapePredictor, image: MedicalImage, view: View | None = None) -> Prediction:
+    def noticing(self: WorkerPredictor, image: MedicalImage, view: View | None = None) -> Prediction:
         """The model, had it learned to notice: only one view is as it must be."""
         prediction = predict(self, image, view)
         right = prediction.view == View(90, flip=True)
@@ -382,7 +387,7 @@ def test_a_mirrored_film_is_told_with_what_to_type(run: Run, tmp_path: Path, mon
         )
         return replace(prediction, plausibility=judgement)
 
-    monkeypatch.setattr(DenseShapePredictor, "predict", noticing)
+    monkeypatch.setattr(WorkerPredictor, "predict", noticing)
     path = film(tmp_path / "film.png")
     status, _, err = run(path)
     assert status == 0

@@ -29,7 +29,10 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Definition:
-    """The template coordinate of a point: ``uv`` on ``structure``, read by ``method``; ``outside_mm`` of its border."""
+    """The template coordinate of a point: ``uv`` on ``structure``, which ``method`` finds again; ``outside_mm`` of its border.
+
+    The unit is the image's, of its template where the spacing is unknown.
+    """
 
     structure: str
     uv: tuple[float, float]

@@ -29,8 +29,6 @@ FloatArray = NDArray[np.float64]
 
 # A point may lie this far outside of the structure that it belongs to.
 NEAREST_MM = 10.0
-# What a uv map finds again this near to a click, in grid pixels, it has read.
-BELIEVED_PX = 1.0
 
 
 class Method(StrEnum):
@@ -84,6 +82,8 @@ class StructureLookUp:
 
     def depth_mm(self, click_mm: FloatArray) -> float:
         """How deep a click (1, 2) in the plane lies in the structure; negative outside, minus infinity if it is nowhere."""
+        if self._is_gone:
+            return -np.inf
         prediction, grid = self.prediction, self.prediction.grid
         point = grid_from_plane_mm(self.geometry, grid, self.warp.backward(click_mm))[0]
         mask = np.zeros(grid.size, bool)
@@ -104,27 +104,31 @@ class StructureLookUp:
         return away if inside else -away
 
     def uv_of(self, click_mm: FloatArray) -> tuple[FloatArray, Method]:
-        """The template coordinate (2,) of a click (1, 2) in the plane: the one that is found again nearest to it.
+        """The template coordinate (2,) of a click (1, 2) in the plane, and how it is found again.
 
-        Raises :class:`InputError` in one line where neither uv map nor landmarks tell.
+        Of what the uv map says and what the bent template says, that counts which is found nearer to the click. Raises
+        :class:`InputError` in one line where neither says anything.
         """
         field, grid = self.prediction.uv_field, self.prediction.grid
         click = grid_from_plane_mm(self.geometry, grid, click_mm)
-        answers: list[tuple[FloatArray, Method]] = []
+        answers: list[FloatArray] = []
         if field is not None and self.name in field.structures and not self._is_gone:
             read = uv_at(field, self.name, grid_from_plane_mm(self.geometry, grid, self.warp.backward(click_mm)))
-            answers += [] if read is None else [(read.uv, Method.UV_MAP)]
+            answers += [] if read is None else [read.uv]
         if self.template_warp is not None:
-            answers.append((self.template_warp.uv(click), Method.TEMPLATE_WARP))
+            answers.append(self.template_warp.uv(click))
         if not answers:
             raise InputError(
                 f"expected a uv map of {self.name}, or three landmarks on it, got neither. Place landmarks on it, or "
                 "define the new one in another case."
             )
-        missed = [float(np.linalg.norm(self.locate(uv)[0] - click)) for uv, _ in answers]
-        # The uv map comes first and is believed where it is as good as it can be.
-        best = 0 if missed[0] <= BELIEVED_PX else int(np.argmin(missed))
-        return answers[best][0][0], answers[best][1]
+        missed, methods = [], []
+        for uv in answers:
+            point, _, (method,) = self.locate(uv)
+            missed.append(float(np.linalg.norm(point - click)))
+            methods.append(method)
+        best = int(np.argmin(missed))
+        return answers[best][0], methods[best]
 
     def locate(self, uv: FloatArray) -> tuple[FloatArray, FloatArray, list[Method]]:
         """Grid positions (N, 2), covariances (N, 2, 2) in grid pixels^2 and methods of template coordinates (N, 2).

@@ -124,6 +124,7 @@ def test_what_we_wrote_comes_back_to_the_same_voxels(
     tmp_path: Path, geometry: ImageGeometry, styles: list[StructureStyle]
 ) -> None:
     masks = some_masks(geometry)
+    masks["two\nlines"] = masks[NAMES[0]]
     named = [replace(styles[0], name=name) for name in masks]
     write_segmentation(tmp_path / "a.seg.nrrd", np.stack(list(masks.values())), geometry, named)
     assert_same(read_segmentation(tmp_path / "a.seg.nrrd", geometry), masks)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from PIL import Image
 
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
@@ -129,6 +130,23 @@ def test_masks_come_back_to_the_pixels_of_the_image(name: str) -> None:
     )
     np.testing.assert_array_equal(full[distance > 0.75], inside[distance > 0.75])
     assert full.sum() == pytest.approx(inside.sum(), rel=0.05)
+
+
+@pytest.mark.parametrize("image_size", [(2048, 2048), (1700, 901), (512, 512), (200, 180), (97, 300), (1, 50)], ids=str)
+def test_masks_lie_on_the_image_as_pillow_resamples_them(image_size: tuple[int, int]) -> None:
+    """The network saw the image through Pillow; that masks come back without it must not move them."""
+    y, x = np.mgrid[:64, :64]
+    angle = np.arctan2(y - 30, x - 33)
+    mask = np.hypot(y - 30, x - 33) < 20 + 6 * np.sin(3 * angle)
+    for view in VIEWS[::3]:
+        grid = Grid((64, 64), image_size, (6, 2, 50, 60), view)
+        seen = grid.mask_on_image(mask)
+        stored = np.ascontiguousarray(view.restore(mask[6:56, 2:62]), np.float32)
+        full = np.asarray(Image.fromarray(stored).resize(image_size[::-1], Image.Resampling.BILINEAR))
+        different = (full >= 0.5) != seen
+        assert seen.dtype == bool
+        assert np.abs(full[different] - 0.5).max(initial=0) < 1e-5  # only where the border runs through a centre
+        assert different.sum() <= 0.01 * (np.abs(np.diff(full >= 0.5, axis=0)).sum() + 1)
 
 
 def test_a_mask_of_everything_and_of_nothing_stays_so() -> None:

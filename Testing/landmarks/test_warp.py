@@ -97,6 +97,14 @@ def test_forward_and_backward_undo_each_other_everywhere(dimension: int) -> None
     np.testing.assert_allclose(warp.forward(warp.backward(places)), places, rtol=0, atol=1e-6)
 
 
+def test_a_steep_map_that_does_not_fold_is_undone_everywhere() -> None:
+    """Newton's full steps alone end nowhere for one place in thirty."""
+    moved = ring() + 11 * np.sin(ring()[:, ::-1] / 8 + 1)
+    warp, places = Warp.between(ring(), moved), everywhere(count=5000)
+    assert warp.fold_over(np.vstack([places, moved])) is None
+    np.testing.assert_allclose(warp.backward(warp.forward(places)), places, rtol=0, atol=1e-6)
+
+
 def test_the_inside_of_a_bent_structure_bends_along() -> None:
     """Known at the contour only, the inside is found to a fifth of what it moves."""
 

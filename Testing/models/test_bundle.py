@@ -16,7 +16,16 @@ from safetensors.numpy import load_file, save_file
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models import registry
-from DenseLandmarksLib.models.bundle import INFERENCE, METADATA, TEMPLATE, WEIGHTS, load_bundle, save_bundle, sha256
+from DenseLandmarksLib.models.bundle import (
+    INFERENCE,
+    METADATA,
+    TEMPLATE,
+    WEIGHTS,
+    load_bundle,
+    read_description,
+    save_bundle,
+    sha256,
+)
 from DenseLandmarksLib.models.registry import find_bundle, list_bundles, open_bundle, open_predictor
 
 
@@ -56,6 +65,35 @@ def test_what_was_saved_is_loaded(tiny_bundle: Path, chest_template: Template) -
     assert bundle.styles[2].terminology.type[2] == "Heart"
     assert bundle.metadata["coordinate_system"] == "LPS"
     assert bundle.metadata["units"] == "mm"
+
+
+def test_a_bundle_describes_itself_without_its_weights(copy: Path, chest_template: Template) -> None:
+    """What shows results and looks up landmarks in them never reads the weights, which may not even be there."""
+    whole = load_bundle(copy)
+    (copy / WEIGHTS).unlink()
+    described = read_description(copy)
+    assert (described.name, described.version, described.grid_size) == ("tiny", "1.0.0", (64, 64))
+    assert described.template.landmark_names == chest_template.landmark_names
+    assert (described.styles, described.limits, described.expectation, described.read_out) == (
+        whole.styles,
+        whole.limits,
+        whole.expectation,
+        whole.read_out,
+    )
+    with pytest.raises(InputError, match="is missing"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", [INFERENCE, TEMPLATE])
+def test_a_description_that_was_changed_or_is_missing_is_refused(copy: Path, name: str) -> None:
+    edit(copy / name, lambda content: content.update(note="changed"))
+    with pytest.raises(InputError) as error:
+        read_description(copy)
+    assert f"{name} is not the file that was saved" in one_line(error.value)
+    (copy / name).unlink()
+    with pytest.raises(InputError) as error:
+        read_description(copy)
+    assert f"{name} is missing" in one_line(error.value)
 
 
 def test_weights_are_half_precision_and_are_the_networks_own(tmp_path: Path, tiny_bundle: Path) -> None:
