@@ -96,6 +96,20 @@ def a_nrrd_radiograph_is_read(folder: Path) -> None:
     np.testing.assert_allclose(read.geometry.index_to_lps_mm, image.geometry.index_to_lps_mm)
 
 
+@step
+def a_photograph_is_refused_for_want_of_its_reader(folder: Path) -> None:
+    from DenseLandmarksLib.errors import InputError
+    from DenseLandmarksLib.geometry.read_image import read_image
+
+    (folder / "film.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    try:
+        read_image(folder / "film.png")
+    except InputError as error:
+        assert "package PIL" in str(error), error
+    else:
+        raise AssertionError("it was read")
+
+
 # ---- models ------------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +272,75 @@ def a_prediction_crosses_to_another_process_and_is_reported(folder: Path) -> Non
     write_json(folder / "a.report.json", report(image, back))
 
 
-# ---- sessions and libraries: their steps follow here ---------------------------------------------------------------------
+# ---- sessions and libraries ----------------------------------------------------------------------------------------------
+
+
+@step
+def a_library_is_opened_a_case_corrected_undone_saved_and_exported(folder: Path) -> None:
+    import numpy as np
+
+    from DenseLandmarksLib.annotation.case_masks import structure_mask
+    from DenseLandmarksLib.annotation.case_state import ModelAnswer
+    from DenseLandmarksLib.annotation.library.export import FORMATS, export_library
+    from DenseLandmarksLib.annotation.library.library import Library
+    from DenseLandmarksLib.annotation.library.look_up_everywhere import look_up_everywhere
+    from DenseLandmarksLib.annotation.session import Session
+    from DenseLandmarksLib.models.bundle import read_description
+    from DenseLandmarksLib.models.registry import find_bundle
+    from Testing.geometry.dicom_files import write_dicom
+    from Testing.models.perfect_prediction import patient, perfect_prediction
+
+    described = read_description(find_bundle("chest-xray"))
+    Library.create(folder / "library", "chests")
+    library = Library.open(folder / "library")
+    sessions = []
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 4096, (300, 400)).astype(np.uint16)
+        case = library.add(write_dicom(folder / f"{i}.dcm", pixels=pixels, ImagerPixelSpacing=[1.2, 0.9]))
+        image, notes = case.read_image()
+        assert not notes
+        session = Session(case, "an annotator", data_folder=folder / "user")
+        prediction = perfect_prediction(described.template, patient(i), image, stride=2)
+        session.take(ModelAnswer(prediction, described.template, described.styles), image.geometry)
+        session.save()
+        sessions.append(session)
+    first = sessions[0]
+    name = described.template.structures[0].contour_names[5]
+    before, mask = first.state, structure_mask(first.state, described.template.structures[0].name)
+    row = before.landmarks.names.index(name)
+    first.move({name: before.landmarks.points_lps_mm[row] + 6 * before.geometry.axes_lps[:, 0]})
+    assert (structure_mask(first.state, described.template.structures[0].name) != mask).any()
+    first.undo()
+    assert first.state is before
+    first.redo()
+    centre = before.landmarks.points_lps_mm[before.landmarks.of_structure("heart")].mean(axis=0)
+    first.define_landmark("centre", centre)
+    assert first.save().number == 2
+    looked_up = {result.case: result for result in look_up_everywhere(library, "an annotator")}
+    assert looked_up[sessions[1].case.id].revision == 2
+    for one in sessions:
+        one.close()
+    again = Session(first.case, "an annotator", data_folder=folder / "user")
+    np.testing.assert_array_equal(again.state.landmarks.points_lps_mm, first.state.landmarks.points_lps_mm)
+    for file_format in FORMATS:
+        exported = export_library(library, file_format, folder / "out" / file_format)
+        assert exported.whole
+        assert exported.cases == 2
+
+
+@step
+def work_that_was_lost_is_recovered(folder: Path) -> None:
+    from DenseLandmarksLib.annotation.library.library import Library
+    from DenseLandmarksLib.annotation.session import Session
+    from Testing.geometry.dicom_files import write_dicom
+
+    case = Library.create(folder / "library", "chests").add(write_dicom(folder / "a.dcm"))
+    session = Session(case, "an annotator", data_folder=folder / "user")
+    session.place("apex", session.state.geometry.origin_lps_mm)
+    session.close()
+    again = Session(case, "an annotator", data_folder=folder / "user")
+    again.recover(again.recoverable[0])
+    assert again.state.landmarks.names == ("apex",)
 
 
 def main(arguments: list[str]) -> int:

@@ -39,17 +39,23 @@ def warp_mask(mask: Mask, warp: Warp, geometry: ImageGeometry, grid: Grid) -> Ma
     return warped
 
 
-def fold_in_mask(mask: Mask, warp: Warp, geometry: ImageGeometry, grid: Grid) -> Fold | None:
+def fold_in_mask(mask: Mask, warp: Warp, geometry: ImageGeometry, grid: Grid, every: int = 1) -> Fold | None:
     """The worst place where ``warp`` turns a structure over, in the plane of the radiograph; ``None`` if there is none.
 
-    Asked are the pixels of the predicted mask (H, W) where the warp brings them, those up to :data:`MARGIN_PX` around
-    it, and the places of the given points.
+    Asked are every so many pixels, in both directions, of the corrected image whose way back ends in the predicted mask
+    (H, W) or up to :data:`MARGIN_PX` beside it, and the places of the given points.
     """
-    if warp.is_identity:
+    mask = np.asarray(mask, bool)
+    if warp.is_identity or not mask.any():
         return None
-    y, x = np.nonzero(binary_dilation(warp_mask(mask, warp, geometry, grid), iterations=MARGIN_PX))
-    pixels = plane_mm_from_grid(geometry, grid, np.column_stack([x, y]))
-    return warp.fold_over(np.vstack([pixels, warp.centres]))
+    rows, columns = _box(mask, warp, geometry, grid)
+    y, x = np.mgrid[rows.start : rows.stop : every, columns.start : columns.stop : every]
+    places = plane_mm_from_grid(geometry, grid, np.column_stack([x.ravel(), y.ravel()]))
+    origin = np.rint(grid_from_plane_mm(geometry, grid, warp.backward(places))).astype(int)
+    on_grid = np.flatnonzero(((origin >= 0) & (origin < mask.shape[::-1])).all(axis=1))
+    near = binary_dilation(mask, iterations=MARGIN_PX)
+    inside = on_grid[near[origin[on_grid, 1], origin[on_grid, 0]]]
+    return warp.fold_over(np.vstack([places[inside], warp.centres]))
 
 
 def _box(mask: Mask, warp: Warp, geometry: ImageGeometry, grid: Grid) -> tuple[slice, slice]:

@@ -67,6 +67,11 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             yield
     except InputError:
         raise
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path}: expected the package {error.name} to read a {kind} image, found none. "
+            "Install it, or convert the image to DICOM or NRRD."
+        ) from None
     except Exception as error:
         logger.debug("a %s image could not be decoded: %s", kind, type(error).__name__)
         raise InputError(
