@@ -8,27 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from DenseLandmarksLib.annotation import edits
 from DenseLandmarksLib.annotation.case_state import CaseState, answer_under, landmarks_under
-from DenseLandmarksLib.annotation.edits import (
-    Absent,
-    Accept,
-    CorrectSpacing,
-    Define,
-    Edit,
-    Import,
-    ImportedRow,
-    Index,
-    LookUp,
-    Move,
-    Paint,
-    Place,
-    Reset,
-    Restore,
-    SetStrength,
-    TakePrediction,
-    Unpaint,
-    Unsure,
-)
+from DenseLandmarksLib.annotation.edits import Edit, Index
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
@@ -46,41 +28,41 @@ def apply_edit(state: CaseState, edit: Edit) -> CaseState:
     InputError : for an edit that does not fit the case; nothing has happened then.
     """
     match edit:
-        case Move(positions):
+        case edits.Move(positions):
             return _move(state, dict(positions))
-        case Accept(names, structures):
+        case edits.Accept(names, structures):
             return _accept(state, names, structures)
-        case Absent(names):
+        case edits.Absent(names):
             return _absent(state, names)
-        case Unsure(names):
+        case edits.Unsure(names):
             rows = _rows(state.landmarks, names)
             return _decided(state, rows, review=dict.fromkeys(rows, Review.UNSURE))
-        case Place(name, structure, index_ijk):
+        case edits.Place(name, structure, index_ijk):
             return _place(state, name, structure, index_ijk)
-        case Reset(names):
+        case edits.Reset(names):
             return _reset(state, names)
-        case SetStrength(strength):
+        case edits.SetStrength(strength):
             if not 0 <= strength <= 1:
                 raise InputError(f"expected a strength from 0 to 1, got {strength}. Choose one in between.")
             return state if strength == state.strength else replace(state, strength=float(strength)).settled()
-        case CorrectSpacing():
+        case edits.CorrectSpacing():
             return _correct_spacing(state, edit)
-        case Paint(structure, mask):
+        case edits.Paint(structure, mask):
             return _paint(state, structure, mask)
-        case Unpaint(structures):
+        case edits.Unpaint(structures):
             painted = {name: mask for name, mask in state.painted.items() if name not in structures}
             accepted = state.accepted.difference(structures)
             unchanged = len(painted) == len(state.painted) and accepted == state.accepted
             return state if unchanged else replace(state, painted=painted, accepted=accepted)
-        case TakePrediction():
+        case edits.TakePrediction():
             return _take_prediction(state, edit)
-        case Define(landmark, index_ijk):
+        case edits.Define(landmark, index_ijk):
             return _define(state, landmark, index_ijk)
-        case LookUp(landmarks):
+        case edits.LookUp(landmarks):
             return _look_up(state, landmarks)
-        case Import(rows):
+        case edits.Import(rows):
             return _import(state, rows)
-        case Restore(restored):
+        case edits.Restore(restored):
             return restored
 
 
@@ -210,7 +192,7 @@ def _reset(state: CaseState, names: Sequence[str]) -> CaseState:
     )
 
 
-def _correct_spacing(state: CaseState, edit: CorrectSpacing) -> CaseState:
+def _correct_spacing(state: CaseState, edit: edits.CorrectSpacing) -> CaseState:
     try:
         geometry = state.geometry.with_spacing(edit.spacing_mm, edit.source)
     except ValueError:
@@ -239,7 +221,7 @@ def _paint(state: CaseState, structure: str, mask: NDArray[np.bool_]) -> CaseSta
     return replace(state, painted={**state.painted, structure: mask})
 
 
-def _take_prediction(state: CaseState, edit: TakePrediction) -> CaseState:
+def _take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
     answer = answer_under(edit.answer, edit.geometry, state.geometry)
     assert answer is not None
     old, said = state.landmarks, answer.prediction.landmarks
@@ -301,7 +283,7 @@ def _look_up(state: CaseState, new: Sequence[NewLandmark]) -> CaseState:
     return state.with_predicted(state.landmarks.joined(_found(state, fresh)))
 
 
-def _import(state: CaseState, rows: Sequence[ImportedRow]) -> CaseState:
+def _import(state: CaseState, rows: Sequence[edits.ImportedRow]) -> CaseState:
     told = [row for row in rows if row.presence is not Presence.UNPLACED]
     unknown = [row for row in told if row.name not in state.landmarks.names]
     landmarks = state.landmarks
