@@ -44,6 +44,8 @@ class Keeper:
         self._ending: list[Child] = []
         # Workers that ended one after the other while no request was at fault.
         self._blameless_deaths = 0
+        # What became of the last one, for those who wait for the next.
+        self._news = ""
 
     @property
     def connection(self) -> Connection | None:
@@ -68,8 +70,10 @@ class Keeper:
         except OSError as error:
             self._fail_all(f"expected a worker started with {self._launch.command[0]}, but {error}")
             return
+        text = f"{self._news}; {STARTING} again" if self._news else STARTING
+        self._news = ""
         for request in self._requests:
-            self._requests.progress(request, STARTING, 0.0)
+            self._requests.progress(request, text, 0.0)
 
     def poll(self) -> None:
         """Start what is missing, send and take what goes now, and look after the process; does not wait."""
@@ -130,6 +134,7 @@ class Keeper:
         """The process ended by itself, or was ended: whoever it was busy with is told, or tries once more."""
         how, words = child.how_it_ended(), child.last_words()
         logger.warning("the worker %d %s", child.pid, how)
+        self._news = f"the worker {how}"
         running = [request for request in self._requests if request.running]
         hopeless = not child.ready and child.ended_by_itself
         self.end()
@@ -164,6 +169,7 @@ class Keeper:
             self._fail_all(f"expected a worker that runs within {START_LIMIT_S:.0f} s, got none")
         elif any(self._is_overdue(request, child, now) for request in self._requests):
             logger.warning("the worker %d did not answer; it is ended and started again", child.pid)
+            self._news = "the worker did not give up in time and was ended"
             self.end()
 
     @staticmethod

@@ -93,7 +93,13 @@ def test_a_worker_that_is_killed_is_started_again_and_the_work_is_kept(
     while warm_worker.pid is None:
         warm_worker.poll()
     os.kill(warm_worker.pid, signal.SIGKILL)
-    assert finished(warm_worker, request).problem == ""
+    said = []
+    until = time.monotonic() + PATIENCE_S
+    while not request.poll().finished and time.monotonic() < until:
+        said.append(request.status.text)
+        warm_worker.wait(0.1)
+    assert any(text.startswith("the worker ended with signal SIGKILL") for text in said), said
+    assert request.status.problem == ""
     assert session.state.answer is not None
     assert session.state.strength == 0.5
 
