@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,21 @@ from DenseLandmarksLib.errors import InputError
 logger = logging.getLogger(__name__)
 
 _READERS = ("pydicom", "PIL")
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
 def quiet_readers() -> Iterator[None]:
-    """Keep the readers' warnings, log records and prints off the terminal, for as long as they read."""
+    """Keep the readers' warnings, log records and prints off the terminal, for as long as they read.
+
+    What is switched off belongs to the whole process, so of several threads one reads at a time.
+    """
+    with _ONE_AT_A_TIME, _quiet():
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     levels = {name: logging.getLogger(name).level for name in _READERS}
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
