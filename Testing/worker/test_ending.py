@@ -51,9 +51,13 @@ def test_a_request_that_two_workers_died_of_fails_and_the_others_are_answered(
     other = warm_worker.client()
     slow = client.request(chest, slow_bundle, device="cpu")
     waiting = [other.request(chest, tiny_bundle, device="cpu") for _ in range(3)]
-    for _ in range(2):
-        wait_for_progress(warm_worker, client, slow)
-        kill(warm_worker)
+    wait_for_progress(warm_worker, client, slow)
+    dead = kill(warm_worker)
+    while warm_worker.pid == dead:
+        warm_worker.poll()
+    client.events()  # what the first one said last is not said by the second
+    wait_for_progress(warm_worker, client, slow)
+    kill(warm_worker)
     last = answers(warm_worker, client, other, to=[slow, *waiting])
     failed = last[slow]
     assert isinstance(failed, Failed)

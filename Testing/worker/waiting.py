@@ -34,7 +34,7 @@ def wait_for_progress(worker: Worker, client: Client, request_id: int, text: str
     until = time.monotonic() + PATIENCE_S
     while True:
         assert time.monotonic() < until, worker.log()
-        worker.wait(1.0)
+        worker.wait(1.0, client)
         for event in client.events():
             if event.request_id == request_id:
                 assert isinstance(event, Progress), event
