@@ -170,9 +170,21 @@ class LibraryCase:
             )
         info = brief(state, one_line(who), now(), based_on, one_line(why), token)
         with telling_disk_errors(self.folder):
-            written = write_revision(self._revisions, self.store, self.id, state, info)
+            written = write_revision(self._revisions, self.store, self._about, state, info)
         others = tuple(other for other in self.saved_since(based_on) if other.number < written.number)
         return Saved(written.number, based_on, others)
+
+    @property
+    def _about(self) -> dict[str, str]:
+        """What the sidecar of each revision says of the case."""
+        return {
+            "case": self.id,
+            "pixel_hash": self.id,
+            "pixel_hash_is": "HMAC-SHA256, with the library's salt, over size, type and values of the pixels",
+            "patient_key": self.patient_key,
+            "laterality": self.laterality,
+            "view_position": self.view_position,
+        }
 
     @property
     def image_path(self) -> Path:

@@ -107,9 +107,12 @@ def brief(state: CaseState, who: str, when: str, based_on: int, why: str = "", t
 
 
 def write_revision(
-    revisions: Path, store: ArrayStore, case_id: str, state: CaseState, info: RevisionInfo
+    revisions: Path, store: ArrayStore, about_case: Mapping[str, str], state: CaseState, info: RevisionInfo
 ) -> RevisionInfo:
     """Write a state as the next revision in the folder ``revisions``; returns its number with the rest of ``info``.
+
+    ``about_case`` is what stands in the sidecar about the case, its id under ``case``: a revision says by itself to
+    which pixels and to which patient it belongs.
 
     The arrays come first and the folder last, under a number that nobody has. A process that is killed on the way, at
     whatever moment, leaves the revisions that there were. Raises ``OSError`` or :class:`InputError` where it cannot write.
@@ -125,7 +128,7 @@ def write_revision(
             reviews = [state.structure_review(name) for name in state.structures]
             write_segmentation(hidden / STRUCTURES, masks, state.geometry, styles, reviews)
         decided = {key: about[key] for key in ("who", "when", "based_on", "why", "model")}
-        sidecar = {"format": FORMAT, "case": case_id, **decided, "state": record}
+        sidecar = {"format": FORMAT, **about_case, **decided, "state": record}
         create_file(hidden / _SIDECAR, to_bytes(sidecar, indent=None))
         create_file(hidden / _SUMMARY, to_bytes({"format": FORMAT, **about}))
         number = max(revision_numbers(revisions), default=0) + 1

@@ -81,6 +81,12 @@ def test_a_revision_is_there_for_programs_that_know_nothing_of_us(case: LibraryC
     )
     sidecar = json.loads((folder / "sidecar.json").read_text())
     assert (sidecar["case"], sidecar["who"], sidecar["model"]) == (case.id, "Ann", "perfect 1")
+    assert sidecar["pixel_hash"] == case.id
+    assert (sidecar["patient_key"], sidecar["laterality"], sidecar["view_position"]) == (
+        case.patient_key,
+        case.laterality,
+        case.view_position,
+    )
     assert sidecar["state"]["geometry"]["spacing_mm"] == list(state.geometry.spacing_mm)
 
 
