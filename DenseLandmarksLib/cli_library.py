@@ -1,4 +1,4 @@
-"""The commands of ``dense-landmarks`` that work on a case library: list, import, export."""
+"""The commands of ``dense-landmarks`` that work on a case library: list, import, predict, look up, export."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ from DenseLandmarksLib.annotation.library.import_files import (
     targets_of,
 )
 from DenseLandmarksLib.annotation.library.library import LIBRARY_FILE, Library
+from DenseLandmarksLib.annotation.library.look_up_everywhere import look_up_everywhere
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry
+from DenseLandmarksLib.annotation.library.predict_cases import predict_cases
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.find_files import find_files
+from DenseLandmarksLib.models.bundle import read_description
+from DenseLandmarksLib.models.registry import find_bundle
+from DenseLandmarksLib.worker.blocking import WorkerPredictor
+from DenseLandmarksLib.worker.client import Worker
 
 _IMPORT_EPILOG = """\
 Images become cases; the same pixels are the same case, whoever adds them. Landmark files (.mrk.json, .fcsv, .csv, COCO
@@ -57,6 +63,28 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "--who", default="", help="the person whose work this is; otherwise the user of this computer"
     )
     bring_in.set_defaults(act=import_files)
+
+    see = commands.add_parser(
+        "predict-library",
+        help="have a model see all cases of a library",
+        description="Have a model see all cases of a library. What people decided stays; each prediction is a revision.",
+    )
+    _library_argument(see)
+    see.add_argument("--model", required=True, help="name of a model, see 'dense-landmarks models', or a bundle folder")
+    see.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    see.add_argument("--again", action="store_true", help="also cases that this version of the model has seen")
+    see.add_argument("--who", default="", help="who asks for it; otherwise the user of this computer")
+    see.set_defaults(act=predict_library)
+
+    find = commands.add_parser(
+        "look-up",
+        help="find new landmarks in all cases of a library",
+        description="Find the landmarks that people defined in single cases in all cases of a library, without training.",
+    )
+    _library_argument(find)
+    find.add_argument("names", nargs="*", metavar="NAME", help="landmarks to look for; all when none is named")
+    find.add_argument("--who", default="", help="who asks for it; otherwise the user of this computer")
+    find.set_defaults(act=look_up)
 
     hand_out = commands.add_parser(
         "export",
@@ -126,6 +154,54 @@ def import_files(arguments: argparse.Namespace) -> int:
         tried(partial(take_over, path))
     if passed_over:
         print(f"{passed_over} other files passed over")
+    return 2 if failed else 0
+
+
+def predict_library(arguments: argparse.Namespace) -> int:
+    """Predict the cases in a worker; one that cannot be predicted is told in one line and the others go on."""
+    library = Library.open(arguments.library)
+    model = read_description(find_bundle(arguments.model))
+    done = failed = 0
+    with Worker().client() as client:
+        predictor = WorkerPredictor(client, arguments.model, arguments.device)
+        predictor.load()
+        results = predict_cases(library, model, predictor, arguments.who or _user(), arguments.again)
+        for result in tqdm(results, unit="case", disable=not sys.stderr.isatty()):
+            if result.problem:
+                failed += 1
+                tqdm.write(f"error: {result.name}: {result.problem}", file=sys.stderr)
+                continue
+            done += 1
+            for line in (*result.notes, *(f"{result.name}: {doubt}" for doubt in result.doubts)):
+                tqdm.write(f"warning: {line}", file=sys.stderr)
+            tqdm.write(f"{result.name}: saved as revision {result.revision}", file=sys.stdout)
+    print(f"{done} cases predicted, {failed} failed, the others had been")
+    return 2 if failed else 0
+
+
+def look_up(arguments: argparse.Namespace) -> int:
+    """Look new landmarks up in all cases; what cannot be is told in one line."""
+    library = Library.open(arguments.library)
+    landmarks = library.new_landmarks()
+    unknown = set(arguments.names) - {landmark.name for landmark in landmarks}
+    if unknown or not landmarks:
+        known = ", ".join(landmark.name for landmark in landmarks) or "none yet"
+        asked = ", ".join(sorted(unknown)) or "none"
+        raise InputError(f"expected landmarks of the library ({known}), got {asked}. Define them in a case first.")
+    wanted = [landmark for landmark in landmarks if not arguments.names or landmark.name in arguments.names]
+    failed = 0
+    for result in look_up_everywhere(library, arguments.who or _user(), wanted):
+        if result.problem:
+            failed += 1
+            print(f"error: {result.name}: {result.problem}", file=sys.stderr)
+        elif result.found is not None:
+            found = result.found
+            told = zip(result.landmarks, found.found, found.method, found.error_mm, strict=True)
+            said = ", ".join(
+                f"{landmark.name} by {method}, expected error {error:.1f}" if there else f"{landmark.name} is not there"
+                for landmark, there, method, error in told
+            )
+            print(f"{result.name}: {said}; saved as revision {result.revision}")
     return 2 if failed else 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from DenseLandmarksLib import cli
+from DenseLandmarksLib import cli, cli_library
 from DenseLandmarksLib.landmarks.template import Template, build_template
 from DenseLandmarksLib.worker.client import Worker
 from DenseLandmarksLib.worker.launch import Launch
@@ -121,7 +121,8 @@ def warm_worker(launch: Launch) -> Iterator[Worker]:
 @pytest.fixture(autouse=True)
 def _commands_share_a_worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command line called in this process finds the warm worker; programs of their own start their own."""
-    monkeypatch.setattr(cli, "Worker", lambda: request.getfixturevalue("warm_worker"))
+    for commands in (cli, cli_library):
+        monkeypatch.setattr(commands, "Worker", lambda: request.getfixturevalue("warm_worker"))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from DenseLandmarksLib.annotation.edits import Accept
 from DenseLandmarksLib.annotation.exports.coco import write_coco
 from DenseLandmarksLib.annotation.exports.markups import write_markups
 from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.template import Template
@@ -250,3 +251,49 @@ def test_landmarks_of_another_image_do_not_get_in(
     assert (status, len(err)) == (2, 1)
     assert "slices off it. Give the file that belongs to this image." in err[0]
     assert case.revision_numbers() == ()
+
+
+def test_a_model_sees_all_cases_once_and_decisions_stay(
+    capsys: Capture, tmp_path: Path, images: Path, tiny_bundle: Path
+) -> None:
+    library = tmp_path / "library"
+    write_points(tmp_path / "film a.csv", heart_01=(20.5, 30.25))
+    run(capsys, "import", library, images, tmp_path / "film a.csv")
+    (images / "film b.nrrd").unlink()
+    status, out, err = run(capsys, "predict-library", library, "--model", tiny_bundle)
+    assert status == 2
+    assert out == ["film a: saved as revision 2", "1 cases predicted, 1 failed, the others had been"]
+    assert [line for line in err if line.startswith("error: film b: expected the image of case film b in")]
+    points = placed(library, "film a")
+    assert points["heart_01"] == (Presence.PRESENT, Review.PLACED, [20.5, 30.25])
+    assert len(points) > 100
+    status, out, _ = run(capsys, "predict-library", library, "--model", tiny_bundle)
+    assert out[-1] == "0 cases predicted, 1 failed, the others had been"
+    status, out, _ = run(capsys, "predict-library", library, "--model", tiny_bundle, "--again")
+    assert out[0] == "film a: saved as revision 3"
+
+
+def test_a_landmark_defined_in_one_case_is_looked_up_in_all(
+    capsys: Capture, tmp_path: Path, images: Path, chest_template: Template
+) -> None:
+    folder = tmp_path / "library"
+    run(capsys, "import", folder, images)
+    library = Library.open(folder)
+    status, _, err = run(capsys, "look-up", folder)
+    assert status == 2
+    assert "none yet" in err[0]
+    for entry in library.cases():
+        case = library.case(entry.id)
+        case.save(predicted(case, chest_template), "Ann", 0)
+    first, second = (library.case(entry.id) for entry in library.cases())
+    session = Session(first, "Ann", data_folder=tmp_path / "user")
+    session.define_landmark("hilum", session.state.landmarks.points_lps_mm[3])
+    session.save()
+    session.close()
+    status, out, _ = run(capsys, "look-up", folder, "hilum", "--who", "Ben")
+    assert status == 0
+    (line,) = out
+    assert line.startswith(f"{second.name}: hilum by uv map, expected error ")
+    assert line.endswith("saved as revision 2")
+    assert second.info(2).who == "Ben"
+    assert run(capsys, "look-up", folder, "spleen")[0] == 2
