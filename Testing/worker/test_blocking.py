@@ -123,7 +123,14 @@ def test_ctrl_c_ends_the_program_and_its_worker(slow_bundle: Path, tmp_path: Pat
     command += ["--model", str(slow_bundle), "--output", str(tmp_path / "out"), "--device", "cpu"]
     # A group of its own, to which the terminal sends Ctrl+C.
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that starts the tests in the background has them, and what they start, ignore Ctrl+C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:
         children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
         seconds_until(lambda: bool(children.read_text()), 60)
