@@ -61,12 +61,12 @@ def write_points(path: Path, **pixels: tuple[float, float]) -> None:
 
 def test_images_and_landmarks_go_in_and_come_out_again(images: Path, tmp_path: Path, capsys: Capture) -> None:
     folder = tmp_path / "library"
-    status, out, err = run(capsys, "import", folder, images, "--who", "Ann")
+    status, out, err = run(capsys, "import", folder, images, "--who", "reader-1")
     assert (status, err) == (0, [])
     assert out[0] == f"{folder}: a new library"
     assert [line.split(":")[0] for line in out[1:]] == ["film a", "film b"]
     write_points(tmp_path / "film a.csv", apex=(60.25, 70.5), base=(30, 31))
-    status, out, err = run(capsys, "import", folder, tmp_path / "film a.csv", "--who", "Ben")
+    status, out, err = run(capsys, "import", folder, tmp_path / "film a.csv", "--who", "reader-2")
     assert (status, out, err) == (0, ["film a: saved as revision 1"], [])
     assert placed(folder, "film a") == {
         "apex": (Presence.PRESENT, Review.PLACED, [60.25, 70.5]),
@@ -76,7 +76,7 @@ def test_images_and_landmarks_go_in_and_come_out_again(images: Path, tmp_path: P
     assert (status, err) == (0, [])
     assert out[0].split() == ["case", "id", "revision", "reviewed", "model", "doubt", "who", "when"]
     entry = Library.open(folder).cases()[0]
-    assert out[1].split()[:-1] == ["film", "a", entry.id, "1", "2", "of", "2", "Ben"]
+    assert out[1].split()[:-1] == ["film", "a", entry.id, "1", "2", "of", "2", "reader-2"]
     assert out[2].split()[:2] == ["film", "b"]
     status, out, err = run(capsys, "export", folder, "--format", "csv", "--output", tmp_path / "out")
     assert (status, out) == (0, [f"1 cases, 1 files: {tmp_path / 'out'}"])
@@ -89,11 +89,11 @@ def test_what_was_exported_and_corrected_elsewhere_comes_back_as_a_new_revision(
     images: Path, tmp_path: Path, capsys: Capture, chest_template: Template
 ) -> None:
     folder = tmp_path / "library"
-    run(capsys, "import", folder, images, "--copy", "--who", "Ann")
+    run(capsys, "import", folder, images, "--copy", "--who", "reader-1")
     library = Library.open(folder)
     case = library.case(library.cases()[0].id)
     state = predicted(case, chest_template)
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     run(capsys, "export", folder, "--format", "mrk.json", "--output", tmp_path / "out")
     path = tmp_path / "out" / "film a.mrk.json"
     status, out, _ = run(capsys, "import", folder, path)
@@ -124,10 +124,10 @@ def test_an_old_export_does_not_undo_what_was_decided_since(
     library = Library.open(folder)
     case = library.case(library.cases()[0].id)
     state = predicted(case, chest_template)
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     run(capsys, "export", folder, "--format", "mrk.json", "--output", tmp_path / "out")
     decided = after(state, Accept(state.landmarks.names[:50]))
-    case.save(decided, "Ben", 1)
+    case.save(decided, "reader-2", 1)
     status, out, _ = run(capsys, "import", folder, tmp_path / "out" / "film a.mrk.json")
     assert (status, out) == (0, ["film a: nothing new in film a.mrk.json"])
     assert case.load()[0].landmarks.review == decided.landmarks.review
@@ -284,16 +284,16 @@ def test_a_landmark_defined_in_one_case_is_looked_up_in_all(
     assert "none yet" in err[0]
     for entry in library.cases():
         case = library.case(entry.id)
-        case.save(predicted(case, chest_template), "Ann", 0)
+        case.save(predicted(case, chest_template), "reader-1", 0)
     first, second = (library.case(entry.id) for entry in library.cases())
-    session = Session(first, "Ann", data_folder=tmp_path / "user")
+    session = Session(first, "reader-1", data_folder=tmp_path / "user")
     session.define_landmark("hilum", session.state.landmarks.points_lps_mm[3])
     session.save()
     session.close()
-    status, out, _ = run(capsys, "look-up", folder, "hilum", "--who", "Ben")
+    status, out, _ = run(capsys, "look-up", folder, "hilum", "--who", "reader-2")
     assert status == 0
     (line,) = out
     assert line.startswith(f"{second.name}: hilum by uv map, expected error ")
     assert line.endswith("saved as revision 2")
-    assert second.info(2).who == "Ben"
+    assert second.info(2).who == "reader-2"
     assert run(capsys, "look-up", folder, "spleen")[0] == 2

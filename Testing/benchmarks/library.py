@@ -32,7 +32,7 @@ def library_rows() -> list[Row]:
 
         def save() -> None:
             position = (30.0 + next(numbers) / 100, 40.0, 0.0)
-            case.save(after(state, Move((("right_lung_03", position),))), "Ann", 3)
+            case.save(after(state, Move((("right_lung_03", position),))), "reader-1", 3)
 
         open_ms, save_ms, load_ms = np.median(in_turns([open_library, save, case.load]), axis=0)
     within = f"≤ {OPEN_AT_MOST_MS:g} ms"

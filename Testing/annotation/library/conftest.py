@@ -29,7 +29,7 @@ def library(tmp_path: Path) -> Library:
 @pytest.fixture
 def case(library: Library, tmp_path: Path, chest_template: Template) -> LibraryCase:
     """A case of that library, of which nothing is saved."""
-    return library.add(write_chest(tmp_path / "images", chest_template), who="Ann")
+    return library.add(write_chest(tmp_path / "images", chest_template), who="reader-1")
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ OF_EACH_CASE = ("case.json", "summary.json", "sidecar.json")
 def library_of(count: int, folder: Path, template: Template) -> Library:
     """A library of ``count`` cases with three revisions each, of which the last reviewed a part of the landmarks."""
     library = Library.create(folder / "library", "Many")
-    first = library.add(write_chest(folder, template), who="Ann")
+    first = library.add(write_chest(folder, template), who="reader-1")
     state = predicted(first, template)
     for revision in range(REVISIONS):
         state = after(state, Accept(state.landmarks.names[: 20 * revision]))
-        first.save(state, "Ann", revision)
+        first.save(state, "reader-1", revision)
     files = [path.relative_to(first.folder) for path in first.folder.rglob("*") if path.is_file()]
     raw = json.loads((first.folder / "case.json").read_text())
     for number in range(1, count):

@@ -45,7 +45,7 @@ def decided(case: LibraryCase, state: CaseState) -> CaseState:
         Place("by hand", "devices", (10.0, 12.5, 0.0)),
         Paint("devices", PAINTED),
     )
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     return state
 
 
@@ -79,7 +79,7 @@ def test_reviewed_only_leaves_out_what_nobody_decided(
     library: Library, decided: CaseState, tmp_path: Path, file_format: ExportFormat, chest_template: Template
 ) -> None:
     unseen = library.add(write_chest(tmp_path / "images", chest_template, 1))
-    unseen.save(predicted(unseen, chest_template), "Ann", 0)
+    unseen.save(predicted(unseen, chest_template), "reader-1", 0)
     library.add(write_chest(tmp_path / "images", chest_template, 2))
     exported = export_library(library, file_format, tmp_path / "out", reviewed_only=True)
     assert exported.cases == 1
@@ -110,7 +110,7 @@ def test_oblique_left_handed_and_anisotropic_images_come_back_to_a_tenth_of_a_mi
         for i in range(6)
     ]
     state = after(case.load()[0], *places, Absent(("point 2",)), Unsure(("point 4",)))
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     exported = export_library(library, file_format, tmp_path / "out")
     if file_format == "coco" and not radiograph:
         assert exported.written == ()
@@ -192,7 +192,7 @@ def test_a_datalist_has_what_a_training_reader_needs(
     assert entry["structures"][0] == {"name": "right_lung", "review": "verified", "teaches": True}
     assert [one["name"] for one in entry["structures"] if one["teaches"]] == ["right_lung", "devices"]
     assert ImageGeometry.from_dict(entry["geometry"]) == decided.geometry
-    assert (entry["case"], entry["name"], entry["revision"], entry["who"]) == (case.id, "chest-0", 1, "Ann")
+    assert (entry["case"], entry["name"], entry["revision"], entry["who"]) == (case.id, "chest-0", 1, "reader-1")
     assert entry["unit"] == "mm"
     document = json.loads((out / "datalist.json").read_text())
     assert [one["name"] for one in document["template_extension"]] == ["apex"]
@@ -221,7 +221,7 @@ def test_all_images_of_a_patient_are_in_one_fold_whatever_else_there_is(library:
     def add(number: int, patient: int) -> None:
         path = write_dicom(tmp_path / f"film{number}.dcm", pixels=PIXELS + number, PatientID=f"ID-{patient}")
         case = library.add(path)
-        case.save(after(case.load()[0], Place("tip", "bone", (1.0, 2.0, 0.0))), "Ann", 0)
+        case.save(after(case.load()[0], Place("tip", "bone", (1.0, 2.0, 0.0))), "reader-1", 0)
 
     for number in range(30):
         add(number, number // 2)
@@ -245,7 +245,7 @@ def test_an_image_without_spacing_is_never_called_millimetres(library: Library, 
     case = library.add(tmp_path / "foto.png")
     assert case.geometry.spacing_source is SpacingSource.UNKNOWN
     state = after(case.load()[0], Place("tip", "bone", (10.5, 20.25, 0.0)))
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     entry = entry_of(library, tmp_path / "out")
     assert entry["unit"] == "px"
     assert entry["points"][0]["lps_px"] == [10.5, 20.25, 0.0]
@@ -261,7 +261,7 @@ def test_two_cases_of_one_name_do_not_share_a_file(
 ) -> None:
     cases = [entry.id for entry in library.cases()]
     other = library.add(write_chest(tmp_path / "more", chest_template, 1, "CHEST-0"))
-    other.save(predicted(other, chest_template), "Ann", 0)
+    other.save(predicted(other, chest_template), "reader-1", 0)
     exported = export_library(library, file_format, tmp_path / "out")
     names = {path.name.casefold() for path in exported.written}
     assert (exported.cases, len(names)) == (2, len(exported.written))
@@ -282,7 +282,7 @@ def test_a_damaged_case_is_told_and_the_others_are_exported(
     library: Library, case: LibraryCase, decided: CaseState, tmp_path: Path, chest_template: Template
 ) -> None:
     other = library.add(write_chest(tmp_path / "images", chest_template, 1))
-    other.save(predicted(other, chest_template), "Ann", 0)
+    other.save(predicted(other, chest_template), "reader-1", 0)
     (other.revision_folder(1) / "sidecar.json").write_text("{")
     exported = export_library(library, "csv", tmp_path / "out")
     assert [path.name for path in exported.written] == ["chest-0.csv"]
@@ -295,7 +295,7 @@ def test_an_export_tells_how_far_it_is_and_stops_when_it_is_told_to(
     library: Library, decided: CaseState, tmp_path: Path, chest_template: Template
 ) -> None:
     other = library.add(write_chest(tmp_path / "images", chest_template, 1))
-    other.save(predicted(other, chest_template), "Ann", 0)
+    other.save(predicted(other, chest_template), "reader-1", 0)
     heard: list[tuple[int, int]] = []
     export_library(library, "csv", tmp_path / "all", progress=lambda *how_far: heard.append(how_far))
     assert heard == [(0, 2), (1, 2), (2, 2)]

@@ -38,7 +38,7 @@ def test_a_foreign_reader_finds_every_decision_where_it_was_made(
         Paint("heart", painted),
         CorrectSpacing((0.4, 0.6, 1.0)),
     )
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     for file_format in ("datalist", "csv", "coco"):
         export_library(library, file_format, tmp_path / "out" / file_format)  # type: ignore[arg-type]
     run = subprocess.run(

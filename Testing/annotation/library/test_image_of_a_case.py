@@ -84,7 +84,7 @@ def test_an_image_that_was_moved_says_what_to_do_and_is_found_again(case: Librar
     with pytest.raises(InputError, match=r"found nothing there\. Add the image again from where it is now") as told:
         case.read_image()
     assert "\n" not in str(told.value)
-    case.relink(new, "Ben")
+    case.relink(new, "reader-2")
     assert case.image_path == new
     assert case.read_image()[0].geometry == case.geometry
     shutil.move(new, old)

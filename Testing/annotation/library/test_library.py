@@ -31,8 +31,8 @@ ReadOnly = Callable[[Path], AbstractContextManager[Path]]
 def test_a_library_opens_with_what_was_put_into_it(
     library: Library, case: LibraryCase, state: CaseState, chest_template: Template, tmp_path: Path
 ) -> None:
-    case.save(after(state, Accept(state.landmarks.names[:10])), "Ben", 0)
-    library.add(write_chest(tmp_path / "images", chest_template, 1), who="Ann")
+    case.save(after(state, Accept(state.landmarks.names[:10])), "reader-2", 0)
+    library.add(write_chest(tmp_path / "images", chest_template, 1), who="reader-1")
     opened = Library.open(library.folder)
     assert (opened.id, opened.name) == (library.id, "Chests of ward 3")
     first, second = opened.cases()
@@ -40,7 +40,7 @@ def test_a_library_opens_with_what_was_put_into_it(
     assert (second.name, second.newest) == ("chest-1", None)
     newest = first.newest
     assert newest is not None
-    assert (newest.number, newest.who, newest.reviewed, newest.landmarks) == (1, "Ben", 10, len(state.landmarks))
+    assert (newest.number, newest.who, newest.reviewed, newest.landmarks) == (1, "reader-2", 10, len(state.landmarks))
     assert newest.by_presence == {"present": 128, "absent": 26}
     assert newest.by_review == {"verified": 10, "predicted": len(state.landmarks) - 10}
     assert newest.model == "perfect 1"
@@ -50,9 +50,9 @@ def test_a_library_opens_with_what_was_put_into_it(
 def test_the_same_pixels_are_the_same_case_whoever_adds_them_under_whatever_name(
     library: Library, case: LibraryCase, tmp_path: Path, chest_template: Template
 ) -> None:
-    again = library.add(write_chest(tmp_path / "elsewhere", chest_template, 0, "film"), who="Ben")
+    again = library.add(write_chest(tmp_path / "elsewhere", chest_template, 0, "film"), who="reader-2")
     assert again == case
-    assert again.added_by == "Ann"
+    assert again.added_by == "reader-1"
     assert len(library.cases()) == 1
 
 
@@ -230,7 +230,7 @@ def test_an_image_in_two_files_is_not_copied_by_half(library: Library, case: Lib
 def test_a_library_that_may_only_be_read_can_be_read_and_says_so_when_written(
     library: Library, case: LibraryCase, state: CaseState, tmp_path: Path, read_only: ReadOnly
 ) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     case.load()  # Python's own modules, where another user may not read them either
     with read_only(library.folder) as folder:
         copy = Library.open(folder)
@@ -238,7 +238,7 @@ def test_a_library_that_may_only_be_read_can_be_read_and_says_so_when_written(
         assert mine.load()[0].landmarks.names == state.landmarks.names
         assert len(copy.cases()) == 1
         with pytest.raises(InputError, match=r"expected to write .*, got 'Permission denied'") as told:
-            mine.save(after(state, Accept(state.landmarks.names[:1])), "Ben", 1)
+            mine.save(after(state, Accept(state.landmarks.names[:1])), "reader-2", 1)
         assert "\n" not in str(told.value)
         with pytest.raises(InputError, match="got 'Permission denied'"):
             Library.create(folder / "new", "New")
@@ -265,4 +265,4 @@ def test_a_prediction_of_another_image_is_not_saved_into_the_case(
 ) -> None:
     other = library.add(write_dicom(tmp_path / "small.dcm"))
     with pytest.raises(InputError, match=r"whose image has \(48, 40, 1\) voxels, got one of \(128, 128, 1\)"):
-        other.save(predicted(case, chest_template), "Ann", 0)
+        other.save(predicted(case, chest_template), "reader-1", 0)

@@ -16,16 +16,16 @@ APEX = NewLandmark("Apex of the heart", "heart", (1 / 3, 0.8), "lowest left", ("
 
 def test_a_landmark_comes_back_as_it_was_defined(library: Library) -> None:
     assert library.new_landmarks() == ()
-    assert library.add_new_landmark(APEX, "Ann")
+    assert library.add_new_landmark(APEX, "reader-1")
     carina = NewLandmark("Überblick 肺", "right_lung", (0.0, -0.25))
-    assert library.add_new_landmark(carina, "Ben")
+    assert library.add_new_landmark(carina, "reader-2")
     assert set(Library.open(library.folder).new_landmarks()) == {APEX, carina}
     assert len(list((library.folder / "landmarks").iterdir())) == 2
 
 
 def test_the_same_landmark_twice_is_one(library: Library) -> None:
-    assert library.add_new_landmark(APEX, "Ann")
-    assert not library.add_new_landmark(APEX, "Ben")
+    assert library.add_new_landmark(APEX, "reader-1")
+    assert not library.add_new_landmark(APEX, "reader-2")
     assert library.new_landmarks() == (APEX,)
 
 
@@ -40,11 +40,11 @@ def test_the_same_landmark_twice_is_one(library: Library) -> None:
     ],
 )
 def test_a_name_with_another_definition_is_refused_and_the_first_stays(library: Library, other: NewLandmark) -> None:
-    library.add_new_landmark(APEX, "Ann")
+    library.add_new_landmark(APEX, "reader-1")
     with pytest.raises(
-        InputError, match=r"expected a name that is new in the library, got .*, which Ann defined as"
+        InputError, match=r"expected a name that is new in the library, got .*, which reader-1 defined as"
     ) as told:
-        library.add_new_landmark(other, "Ben")
+        library.add_new_landmark(other, "reader-2")
     assert "\n" not in str(told.value)
     assert library.new_landmarks() == (APEX,)
 

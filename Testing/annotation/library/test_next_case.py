@@ -19,7 +19,7 @@ from Testing.annotation.library.chests import after, predicted, write_chest
 def entry(
     name: str, reviewed: int = 0, sure: float | None = 0.9, doubts: tuple[str, ...] = (), **more: object
 ) -> CaseEntry:
-    info = {"number": 1, "who": "Ann", "when": "", "based_on": 0, "model": "chest 1", "landmarks": 10}
+    info = {"number": 1, "who": "reader-1", "when": "", "based_on": 0, "model": "chest 1", "landmarks": 10}
     return CaseEntry(
         name, name, RevisionInfo(**{**info, "reviewed": reviewed, "confidence": sure, "doubts": doubts, **more})
     )  # type: ignore[arg-type]
@@ -112,16 +112,16 @@ def test_a_library_offers_what_is_left_of_real_cases(
 ) -> None:
     cases = [library.add(write_chest(tmp_path / "images", chest_template, seed)) for seed in range(3)]
     for case, confidence in zip(cases, (0.9, 0.5, 0.7), strict=True):
-        case.save(predicted(case, chest_template, confidence=confidence), "Ann", 0)
+        case.save(predicted(case, chest_template, confidence=confidence), "reader-1", 0)
     assert library.next_case() == (cases[1].id, "0 of 154 landmarks reviewed, of the others the model is 50% sure")
     state, _ = cases[1].load()
     names = state.landmarks.names
-    cases[1].save(after(state, Accept(names[:150])), "Ann", 1)
+    cases[1].save(after(state, Accept(names[:150])), "reader-1", 1)
     chosen = library.next_case()
     assert chosen is not None
     assert chosen.id == cases[2].id
     for case in cases:
         state, info = case.load()
         assert info is not None
-        case.save(after(state, Accept(names[:-1]), Unsure(names[-1:])), "Ann", info.number)
+        case.save(after(state, Accept(names[:-1]), Unsure(names[-1:])), "reader-1", info.number)
     assert library.next_case() is None

@@ -45,20 +45,20 @@ def test_a_revision_comes_back_to_the_last_bit_and_older_ones_stay(case: Library
     painted = np.zeros((1, 128, 128), bool)
     painted[0, 3:9, 5:50] = True
     second = after(state, moved(1), Accept((), ("right_lung",)), Paint("heart", painted))
-    assert case.save(state, "Ann", 0).number == 1
-    saved = case.save(second, "  Ben\nB. ", 1, "the heart\nwas missing")
+    assert case.save(state, "reader-1", 0).number == 1
+    saved = case.save(second, "  reader-2\nB. ", 1, "the heart\nwas missing")
     assert (saved.number, saved.based_on, saved.others) == (2, 1, ())
     assert saved.message == "saved as revision 2"
     back, info = case.load()
     assert info is not None
-    assert (info.number, info.who, info.based_on, info.why) == (2, "Ben B.", 1, "the heart was missing")
+    assert (info.number, info.who, info.based_on, info.why) == (2, "reader-2 B.", 1, "the heart was missing")
     assert (info.painted, info.structures, info.open_structures) == (("heart",), 5, 3)
     assert_same(back.landmarks, second.landmarks)
     assert_same(dict(back.painted), dict(second.painted))
     assert back.accepted == {"right_lung"}
     first, info = case.load(1)
     assert info is not None
-    assert (info.number, info.who) == (1, "Ann")
+    assert (info.number, info.who) == (1, "reader-1")
     assert_same(first.landmarks, state.landmarks)
     assert case.load(0)[0].answer is None
     with pytest.raises(InputError, match=r"expected a revision of case chest-0, got 3\. It has 1, 2\."):
@@ -67,7 +67,7 @@ def test_a_revision_comes_back_to_the_last_bit_and_older_ones_stay(case: Library
 
 def test_a_revision_is_there_for_programs_that_know_nothing_of_us(case: LibraryCase, state: CaseState) -> None:
     state = after(state, moved(3), Absent(("left_lung_03",)))
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     folder = case.revision_folder(1)
     assert {path.name for path in folder.iterdir()} == {
         *("landmarks.mrk.json", "structures.seg.nrrd"),
@@ -80,7 +80,7 @@ def test_a_revision_is_there_for_programs_that_know_nothing_of_us(case: LibraryC
         state.landmarks.review,
     )
     sidecar = json.loads((folder / "sidecar.json").read_text())
-    assert (sidecar["case"], sidecar["who"], sidecar["model"]) == (case.id, "Ann", "perfect 1")
+    assert (sidecar["case"], sidecar["who"], sidecar["model"]) == (case.id, "reader-1", "perfect 1")
     assert sidecar["pixel_hash"] == case.id
     assert (sidecar["patient_key"], sidecar["laterality"], sidecar["view_position"]) == (
         case.patient_key,
@@ -101,23 +101,23 @@ def test_the_saved_mask_follows_a_corrected_landmark(case: LibraryCase, state: C
 
 
 def test_two_writers_are_told_of_each_other_and_both_revisions_stand(case: LibraryCase, state: CaseState) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     ann, ben = after(state, moved(1)), after(state, moved(2))
-    first = case.save(ann, "Ann", 1)
+    first = case.save(ann, "reader-1", 1)
     assert first.others == ()
-    second = case.save(ben, "Ben", 1)
+    second = case.save(ben, "reader-2", 1)
     assert (second.number, second.based_on) == (3, 1)
-    assert [(info.number, info.who) for info in second.others] == [(2, "Ann")]
-    assert second.message.startswith("saved as revision 3; since revision 1 Ann saved revision 2 (")
+    assert [(info.number, info.who) for info in second.others] == [(2, "reader-1")]
+    assert second.message.startswith("saved as revision 3; since revision 1 reader-1 saved revision 2 (")
     assert "\n" not in second.message
-    assert [(info.number, info.who) for info in case.saved_since(first.number)] == [(3, "Ben")]
-    third = case.save(after(ann, moved(3)), "Ann", first.number)
-    assert [info.who for info in third.others] == ["Ben"]
+    assert [(info.number, info.who) for info in case.saved_since(first.number)] == [(3, "reader-2")]
+    third = case.save(after(ann, moved(3)), "reader-1", first.number)
+    assert [info.who for info in third.others] == ["reader-2"]
     assert [number_of(case.load(number)[0]) for number in (2, 3, 4)] == [1, 2, 3]
 
 
 def test_many_who_save_at_the_same_moment_lose_nothing(case: LibraryCase, state: CaseState) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     start = threading.Barrier(6)
     saved: dict[int, int] = {}
 
@@ -143,11 +143,11 @@ def test_a_number_that_somebody_took_on_another_machine_is_never_written_over(
 ) -> None:
     from DenseLandmarksLib.annotation.library import revision
 
-    case.save(state, "Ann", 0)
-    case.save(after(state, moved(1)), "Ben", 1)
+    case.save(state, "reader-1", 0)
+    case.save(after(state, moved(1)), "reader-2", 1)
     # A share's folder list may be seconds old: it does not show revision 2 yet.
     monkeypatch.setattr(revision, "revision_numbers", lambda revisions: [1])
-    case.save(after(state, moved(2)), "Ann", 1)
+    case.save(after(state, moved(2)), "reader-1", 1)
     monkeypatch.undo()
     assert [number_of(case.load(number)[0]) for number in (2, 3)] == [1, 2]
 
@@ -157,11 +157,11 @@ def test_a_number_that_somebody_took_on_another_machine_is_never_written_over(
 def test_a_damaged_revision_is_told_in_one_line_and_the_one_before_opens(
     case: LibraryCase, state: CaseState, damaged: str, how: str
 ) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     old = set(case.store.folder.iterdir())
     painted = np.eye(128, dtype=bool)[None]
     second = after(state, moved(1), Paint("heart", painted))
-    case.save(second, "Ben", 1)
+    case.save(second, "reader-2", 1)
     (path,) = set(case.store.folder.iterdir()) - old if damaged == "arrays" else [case.revision_folder(2) / damaged]
     whole = path.read_bytes()
     if how == "gone":
@@ -183,7 +183,7 @@ def test_a_damaged_revision_is_told_in_one_line_and_the_one_before_opens(
     if damaged == "summary.json":
         assert (newest.number, path.name in damage, "\n" in damage) == (1, True, False)
     # Saving goes on behind the damaged one, which stays for whoever can mend it.
-    saved = case.save(before, "Ann", 1)
+    saved = case.save(before, "reader-1", 1)
     assert saved.number == 3
     assert [info.number for info in saved.others] == ([] if damaged == "summary.json" else [2])
     assert case.load()[0].answer is not None
@@ -193,7 +193,7 @@ def test_a_revision_of_another_case_is_not_taken_for_ours(
     library: Library, case: LibraryCase, state: CaseState, tmp_path: Path, chest_template: Template
 ) -> None:
     other = library.add(write_chest(tmp_path / "images", chest_template, 1))
-    other.save(predicted(other, chest_template), "Ann", 0)
+    other.save(predicted(other, chest_template), "reader-1", 0)
     shutil.copytree(other.folder / "revisions", case.folder / "revisions")
     shutil.copytree(other.folder / "arrays", case.folder / "arrays")
     with pytest.raises(InputError, match=f"expected a revision of case {case.id} in"):
@@ -201,7 +201,7 @@ def test_a_revision_of_another_case_is_not_taken_for_ours(
 
 
 def test_a_newer_format_is_told_as_such(case: LibraryCase, state: CaseState) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     for name in ("sidecar.json", "summary.json"):
         path = case.revision_folder(1) / name
         whole = path.read_bytes()
@@ -212,7 +212,7 @@ def test_a_newer_format_is_told_as_such(case: LibraryCase, state: CaseState) -> 
 
 
 def test_what_killed_writers_left_is_no_revision_and_goes_after_a_day(case: LibraryCase, state: CaseState) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     revisions = case.folder / "revisions"
     now = (revisions / "0001").stat().st_mtime
     for name, age_h in (("old", 25), ("new", 23)):
@@ -223,16 +223,16 @@ def test_what_killed_writers_left_is_no_revision_and_goes_after_a_day(case: Libr
         arrays.write_bytes(b"PK")
         for path in (left, arrays):
             os.utime(path, (now - 3600 * age_h,) * 2)
-    assert case.save(state, "Ann", 1).number == 2
+    assert case.save(state, "reader-1", 1).number == 2
     assert [path.name for path in revisions.glob(".*")] == [".writing-new"]
     assert [path.name for path in case.store.folder.glob(".*")] == [f".new-{'0' * 32}.npz"]
 
 
 def test_kill_9_at_any_moment_of_a_save_leaves_whole_revisions_only(case: LibraryCase, state: CaseState) -> None:
-    case.save(after(state, moved(0)), "Ann", 0)
+    case.save(after(state, moved(0)), "reader-1", 0)
     # How long a save takes here, so that the kills fall anywhere in it.
     started = time.perf_counter()
-    case.save(after(state, moved(1)), "Ann", 1)
+    case.save(after(state, moved(1)), "reader-1", 1)
     takes_s = time.perf_counter() - started
     context = multiprocessing.get_context("forkserver")  # imports once, and forks writers from there
     context.set_forkserver_preload(["Testing.annotation.library.writer"])
@@ -286,7 +286,7 @@ from Testing.annotation.library.writer import moved
 case = Library.open(Path(sys.argv[1])).case(sys.argv[2])
 state, info = case.load()
 try:
-    case.save(after(state, moved(7)), "Ann", info.number)
+    case.save(after(state, moved(7)), "reader-1", info.number)
 except InputError as error:
     print(error)
 """
@@ -296,7 +296,7 @@ except InputError as error:
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_half_saved(
     case: LibraryCase, state: CaseState, limit_bytes: int
 ) -> None:
-    case.save(state, "Ann", 0)
+    case.save(state, "reader-1", 0)
     before = sorted(case.folder.rglob("*"))
     run = subprocess.run(
         [sys.executable, "-c", FULL, str(case.library_folder), case.id],
