@@ -220,4 +220,4 @@ def main(argv: list[str] | None = None) -> int:
             return predict(arguments)
         return int(arguments.act(arguments))
 
-    return exit_status(act)
+    return exit_status(act, resumes=arguments.command == "predict")

@@ -59,9 +59,7 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     bring_in.add_argument("--image", type=Path, help="the image that the landmarks belong to")
     bring_in.add_argument("--spacing", type=float, help="mm per pixel, for images whose files do not say")
     bring_in.add_argument("--copy", action="store_true", help="keep copies of the images in the library")
-    bring_in.add_argument(
-        "--who", default="", help="the person whose work this is; otherwise the user of this computer"
-    )
+    _who_argument(bring_in)
     bring_in.set_defaults(act=import_files)
 
     see = commands.add_parser(
@@ -73,7 +71,7 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     see.add_argument("--model", required=True, help="name of a model, see 'dense-landmarks models', or a bundle folder")
     see.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     see.add_argument("--again", action="store_true", help="also cases that this version of the model has seen")
-    see.add_argument("--who", default="", help="who asks for it; otherwise the user of this computer")
+    _who_argument(see)
     see.set_defaults(act=predict_library)
 
     find = commands.add_parser(
@@ -83,7 +81,7 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     _library_argument(find)
     find.add_argument("names", nargs="*", metavar="NAME", help="landmarks to look for; all when none is named")
-    find.add_argument("--who", default="", help="who asks for it; otherwise the user of this computer")
+    _who_argument(find)
     find.set_defaults(act=look_up)
 
     hand_out = commands.add_parser(
@@ -119,7 +117,7 @@ def import_files(arguments: argparse.Namespace) -> int:
     if spacing is not None and not 0 < spacing < float("inf"):
         raise InputError(f"expected --spacing to be a positive number of mm, got {spacing}. Correct or omit it.")
     spacing_mm = None if spacing is None else (spacing, spacing)
-    who = arguments.who or _user()
+    who = arguments.who
     library = _open_or_create(arguments.library)
     landmark_files = [path for path in arguments.files if is_landmark_file(path)]
     others = [path for path in arguments.files if not is_landmark_file(path)]
@@ -165,7 +163,7 @@ def predict_library(arguments: argparse.Namespace) -> int:
     with Worker().client() as client:
         predictor = WorkerPredictor(client, arguments.model, arguments.device)
         predictor.load()
-        results = predict_cases(library, model, predictor, arguments.who or _user(), arguments.again)
+        results = predict_cases(library, model, predictor, arguments.who, arguments.again)
         for result in tqdm(results, unit="case", disable=not sys.stderr.isatty()):
             if result.problem:
                 failed += 1
@@ -190,7 +188,7 @@ def look_up(arguments: argparse.Namespace) -> int:
         raise InputError(f"expected landmarks of the library ({known}), got {asked}. Define them in a case first.")
     wanted = [landmark for landmark in landmarks if not arguments.names or landmark.name in arguments.names]
     failed = 0
-    for result in look_up_everywhere(library, arguments.who or _user(), wanted):
+    for result in look_up_everywhere(library, arguments.who, wanted):
         if result.problem:
             failed += 1
             print(f"error: {result.name}: {result.problem}", file=sys.stderr)
@@ -224,6 +222,12 @@ def export(arguments: argparse.Namespace) -> int:
 
 def _library_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("library", type=Path, metavar="LIBRARY", help="the folder of the library")
+
+
+def _who_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--who", default=_user(), help="the person whose work this is; otherwise the user of this computer"
+    )
 
 
 def _row(entry: CaseEntry) -> tuple[str, ...]:

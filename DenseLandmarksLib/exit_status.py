@@ -8,8 +8,11 @@ from collections.abc import Callable
 from DenseLandmarksLib.errors import InputError
 
 
-def exit_status(act: Callable[[], int]) -> int:
-    """The status of a command; a person's mistake is told in one line on standard error and gives 2."""
+def exit_status(act: Callable[[], int], resumes: bool = True) -> int:
+    """The status of a command; a person's mistake is told in one line on standard error and gives 2.
+
+    ``resumes`` says whether the command has ``--resume``, for the advice to a person who stopped it.
+    """
     try:
         return act()
     except InputError as error:
@@ -22,5 +25,6 @@ def exit_status(act: Callable[[], int]) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("stopped; what was written is whole, and --resume goes on from there", file=sys.stderr)
+        advice = ", and --resume goes on from there" if resumes else ""
+        print(f"stopped; what was written is whole{advice}", file=sys.stderr)
         return 130

@@ -35,11 +35,6 @@ def array_bytes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
     return _key(text, plain), file.getvalue()
 
 
-def read_array_file(path: Path) -> tuple[Header, Arrays]:
-    """Header and arrays of a file; raises :class:`InputError`, in one line, where it is missing or damaged."""
-    return _read(path)[1:]
-
-
 class ArrayStore:
     """A folder of array files. The same content has the same key and is kept once, whoever puts it how often.
 

@@ -29,6 +29,7 @@ from DenseLandmarksLib.annotation.edit_record import edit_from_record, edit_to_r
 from DenseLandmarksLib.annotation.edits import Edit
 from DenseLandmarksLib.annotation.file_lock import is_locked, try_lock
 from DenseLandmarksLib.annotation.history import History
+from DenseLandmarksLib.annotation.library.once import telling_disk_errors
 from DenseLandmarksLib.errors import InputError
 
 FORMAT = 1
@@ -84,7 +85,7 @@ class Journal:
     def start(cls, folder: Path, header: JournalHeader) -> Journal:
         """Begin a journal in a new folder inside ``folder``; raises :class:`InputError` where that is impossible."""
         own = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        with _disk(own):
+        with telling_disk_errors(own):
             own.mkdir(parents=True)
             journal = cls(own, _open_locked(own / _FILE))
         journal._append({"journal": FORMAT, **vars(header)})
@@ -96,7 +97,7 @@ class Journal:
 
         Raises :class:`InputError` where another process has it in use.
         """
-        with _disk(contents.path):
+        with telling_disk_errors(contents.path):
             file = _open_locked(contents.path / _FILE)
             if contents.damage:  # whatever follows stays beside, for people who can read it
                 shutil.copyfile(contents.path / _FILE, contents.path / f"{_FILE}.damaged")
@@ -105,7 +106,7 @@ class Journal:
 
     def record_edit(self, edit: Edit, at: int) -> None:
         """``edit`` is the next after ``at`` that are done."""
-        with _disk(self.folder):
+        with telling_disk_errors(self.folder):
             record = edit_to_record(edit, self.store)
         self._append({"at": at, "edit": record})
 
@@ -134,7 +135,7 @@ class Journal:
     def _append(self, record: dict[str, Any]) -> None:
         body = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(body), body)
-        with _disk(self.folder):
+        with telling_disk_errors(self.folder):
             start = self._file.seek(0, os.SEEK_END)
             try:
                 if self._file.write(line) != len(line):
@@ -201,19 +202,3 @@ def _open_locked(path: Path) -> FileIO:
         file.close()
         raise InputError(f"expected {path.parent.name} to be free, but another window goes on with it. Close that one.")
     return file
-
-
-class _disk:  # noqa: N801 (reads as a word: with _disk(folder))
-    """What goes wrong on the disk, as the one line that a person needs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise InputError(
-                f"expected to write the journal in {self.folder}, but {error}. Nothing was changed; make room there."
-            ) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -29,7 +27,7 @@ from DenseLandmarksLib.annotation.edits import (
     Unsure,
 )
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
+from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.annotation.perfect_answer import chest_image, perfect_answer
@@ -337,4 +335,3 @@ def test_a_case_without_a_prediction_takes_landmarks(predicted: CaseState) -> No
     state = after(CaseState(predicted.geometry), Place("apex", "", (3.0, 4.0, 0.0)), Place("base", "", (5.0, 6.0, 0.0)))
     assert state.landmarks.names == ("apex", "base")
     assert after(state, Absent(("apex",))).landmarks.presence[0] is Presence.ABSENT
-    assert len(replace(state, landmarks=LandmarkSet.empty()).landmarks) == 0

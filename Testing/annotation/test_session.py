@@ -122,14 +122,14 @@ def test_accepting_what_is_left_leaves_nothing_open(session: Session) -> None:
 
 
 def test_the_mask_follows_a_dragged_contour_and_comes_back_with_undo(session: Session) -> None:
-    before = structure_mask(session.state, "right_lung")
+    before, heart = structure_mask(session.state, "right_lung"), structure_mask(session.state, "heart")
     i, j, _ = np.rint(session.state.index_ijk[session.state.landmarks.names.index(A)]).astype(int)
     outward = np.sign(i - np.argwhere(before[0]).mean(axis=0)[1])
     edge = int(i + outward * 2)
     assert not before[0, j, edge]
     session.move({A: point(session) + np.array([outward * 4 * session.state.geometry.spacing_mm[0], 0, 0])})
     assert structure_mask(session.state, "right_lung")[0, j, edge]
-    np.testing.assert_array_equal(structure_mask(session.state, "heart").sum() > 0, True)
+    np.testing.assert_array_equal(structure_mask(session.state, "heart"), heart)
     session.undo()
     np.testing.assert_array_equal(structure_mask(session.state, "right_lung"), before)
 
@@ -180,8 +180,6 @@ def test_correcting_the_spacing_moves_everything_together_and_back(session: Sess
     np.testing.assert_allclose(after.index_ijk, moved.index_ijk, atol=1e-9)
     np.testing.assert_array_equal(structure_mask(after, "heart"), mask)
     np.testing.assert_array_equal(structure_mask(after, "right_lung"), structure_mask(moved, "right_lung"))
-    found = session.found(*session.landmarks_of_library())
-    assert len(found.points_lps_mm) == 0
     session.undo()
     assert session.state is moved
 

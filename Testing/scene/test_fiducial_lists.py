@@ -134,8 +134,7 @@ def test_placing_what_is_absent_is_told_apart_from_moving(lists: FiducialLists, 
     gesture = lists.gesture(state)
     assert list(gesture.placed_lps_mm) == ["heart_01"]
     np.testing.assert_allclose(gesture.placed_lps_mm["heart_01"], [-1, -2, 4])
-    i, j, k = (float(value) for value in np.array([3.0, 4.0, 0.0]))
-    after = apply_edit(state, Place("heart_01", "heart", (i, j, k)))
+    after = apply_edit(state, Place("heart_01", "heart", (3.0, 4.0, 0.0)))
     lists.show(after)
     assert lists.gesture(after).is_nothing
 
