@@ -12,6 +12,8 @@ from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
 
+UNDOING = "undoing"
+
 
 def fingerprint(state: CaseState) -> str:
     """What is seen of a case, to the last bit, in 16 hexadecimal digits."""
@@ -45,6 +47,7 @@ def work(library: Path, case_id: str, data_folder: Path, seed: int) -> None:
                 mask[0, : rng.integers(1, 100), 10:50] = True
                 session.paint("heart", mask)
             case 5:
+                print(UNDOING, flush=True)
                 session.undo()
             case 6:
                 session.save()
