@@ -22,25 +22,20 @@ def ras_mm_from_lps_mm(points_lps_mm: ArrayLike) -> FloatArray:
     return np.asarray(points_lps_mm, np.float64) * np.diag(_FLIP)[:3]
 
 
-def ijk_to_ras_mm(geometry: ImageGeometry) -> vtkMatrix4x4:
-    """The matrix from voxel index to RAS that a volume node takes."""
+def ijk_to_ras_mm(geometry: ImageGeometry) -> FloatArray:
+    """The matrix (4, 4) from voxel index to RAS in the image's own frame."""
     to_lps = np.eye(4)
     to_lps[:3, :3] = geometry.index_to_lps_mm
     to_lps[:3, 3] = geometry.origin_lps_mm
-    matrix = vtkMatrix4x4()
-    matrix.DeepCopy((_FLIP @ to_lps).ravel().tolist())
-    return matrix
+    return np.asarray(_FLIP @ to_lps)
 
 
-def geometry_from_ijk_to_ras_mm(
-    matrix: vtkMatrix4x4, size: tuple[int, int, int], source: SpacingSource
-) -> ImageGeometry:
-    """The geometry of a volume node of ``size`` voxels (i, j, k) with that matrix.
+def geometry_from_ijk_to_ras_mm(matrix: ArrayLike, size: tuple[int, int, int], source: SpacingSource) -> ImageGeometry:
+    """The geometry of a volume node of ``size`` voxels (i, j, k) with that matrix (4, 4).
 
     Raises ``ValueError`` for a sheared matrix, which no image has.
     """
-    to_ras = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    to_lps = _FLIP @ to_ras
+    to_lps = _FLIP @ np.asarray(matrix, np.float64)
     spacing = np.linalg.norm(to_lps[:3, :3], axis=0)
     direction = to_lps[:3, :3] / spacing
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
@@ -48,3 +43,15 @@ def geometry_from_ijk_to_ras_mm(
     x, y, z = spacing.tolist()
     left, posterior, superior = to_lps[:3, 3].tolist()
     return ImageGeometry(size, (x, y, z), (left, posterior, superior), tuple(direction.ravel().tolist()), source)
+
+
+def to_vtk(matrix: ArrayLike) -> vtkMatrix4x4:
+    """A matrix (4, 4) as nodes take it."""
+    made = vtkMatrix4x4()
+    made.DeepCopy(np.asarray(matrix, np.float64).ravel().tolist())
+    return made
+
+
+def from_vtk(matrix: vtkMatrix4x4) -> FloatArray:
+    """A matrix of a node as an array (4, 4)."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkCommonDataModel import vtkImageData
 
-from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.scene.ras import ijk_to_ras_mm
+from DenseLandmarksLib.scene.ras import ijk_to_ras_mm, to_vtk
 
 Node = Any
 """A vtkMRML node: this room makes them by name through the scene it is given, and never imports Slicer."""
@@ -26,7 +25,7 @@ def add_volume_node(scene: Any, image: MedicalImage) -> Node:
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(image.name))
     node.SetAndObserveImageData(_image_data(sitk.GetArrayViewFromImage(image.volume)))
-    set_geometry(node, image.geometry)
+    node.SetIJKToRASMatrix(to_vtk(ijk_to_ras_mm(image.geometry)))
     node.CreateDefaultDisplayNodes()
     if image.window is not None:
         low, high = image.window
@@ -34,11 +33,6 @@ def add_volume_node(scene: Any, image: MedicalImage) -> Node:
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(low, high)
     return node
-
-
-def set_geometry(node: Node, geometry: ImageGeometry) -> None:
-    """Lay a volume node out as ``geometry`` says; its voxels stay the same."""
-    node.SetIJKToRASMatrix(ijk_to_ras_mm(geometry))
 
 
 def voxels_zyx(node: Node) -> NDArray[Any]:

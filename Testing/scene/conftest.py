@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from Testing.scene.offscreen import OffscreenSlice
 
 
 @pytest.fixture
@@ -16,3 +19,14 @@ def scene() -> Any:
         exc_type=ImportError,
     )
     return slicer.vtkMRMLScene()
+
+
+@pytest.fixture
+def screen() -> Iterator[OffscreenSlice]:
+    """A slice view of 1024 x 1024 pixels without a screen."""
+    pytest.importorskip(
+        "trame_slicer", reason="trame-slicer is not installed: there is no view to drag in", exc_type=ImportError
+    )
+    screen = OffscreenSlice()
+    yield screen
+    screen.close()

@@ -13,12 +13,13 @@ import SimpleITK as sitk
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index, lps_mm_from_ras_mm
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.ras import (
     geometry_from_ijk_to_ras_mm,
     ijk_to_ras_mm,
     ras_mm_from_lps_mm,
 )
-from DenseLandmarksLib.scene.volume_node import add_volume_node, set_geometry, voxels_zyx
+from DenseLandmarksLib.scene.volume_node import add_volume_node, voxels_zyx
 
 ANGLE = np.deg2rad(25)
 OBLIQUE = np.array([[1, 0, 0], [0, np.cos(ANGLE), -np.sin(ANGLE)], [0, np.sin(ANGLE), np.cos(ANGLE)]])
@@ -101,7 +102,7 @@ def test_a_corrected_spacing_lays_the_node_out_anew(scene: Any) -> None:
     image = an_image()
     node = add_volume_node(scene, image)
     geometry = image.geometry.with_spacing((0.25, 0.4, 2.0), SpacingSource.GIVEN)
-    set_geometry(node, geometry)
+    ImageInScene(node, image.geometry).show(geometry)
     index = np.array([[0.0, 0, 0], [39, 29, 0]])
     np.testing.assert_allclose(shown_ras(node, index) * [-1, -1, 1], lps_mm_from_index(geometry, index), atol=1e-9)
 
@@ -119,7 +120,7 @@ def test_a_nodes_matrix_gives_its_geometry_back(direction: np.ndarray) -> None:
 
 def test_a_sheared_matrix_is_no_image() -> None:
     matrix = ijk_to_ras_mm(an_image().geometry)
-    matrix.SetElement(0, 1, 0.4)
+    matrix[0, 1] = 0.4
     with pytest.raises(ValueError, match="right angles"):
         geometry_from_ijk_to_ras_mm(matrix, (40, 30, 1), SpacingSource.GIVEN)
 
