@@ -1,22 +1,23 @@
 """The landmarks of a case as markups: a list per structure, shown as the session says and compared with it.
 
-Positions are those of the lists' own coordinates, which are the image's: under a transform image and lists move together.
+A landmark lies where its voxel is in the scene, whatever transforms image and lists are under.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from DenseLandmarksLib.annotation.case_masks import structure_style
 from DenseLandmarksLib.annotation.case_state import CaseState
-from DenseLandmarksLib.geometry.frames import lps_mm_from_ras_mm
+from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Presence
-from DenseLandmarksLib.scene.ras import ras_mm_from_lps_mm
+from DenseLandmarksLib.scene.gesture import Gesture, is_whole
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.measurements import show_measurements
+from DenseLandmarksLib.scene.ras import FloatArray
 from DenseLandmarksLib.scene.volume_node import Node
 
 NODE_CLASS = "vtkMRMLMarkupsFiducialNode"
@@ -27,35 +28,6 @@ _STATUS = {Presence.PRESENT: _DEFINED, Presence.ABSENT: _MISSING, Presence.UNPLA
 MANY_POINTS = 30
 # Less than anybody can drag, more than floating point loses on its way through a node.
 STILL_MM = 1e-6
-# Points that a middle-button drag moves together move alike up to this.
-ALIKE_MM = 1e-3
-
-
-@dataclass(frozen=True)
-class Gesture:
-    """What a person did to the lists since they were last shown.
-
-    Attributes
-    ----------
-    moved_lps_mm : landmarks that were dragged, and where to (3,).
-    deleted : landmarks that were taken away.
-    placed_lps_mm : landmarks that were not there and are now, and where (3,).
-    dragged_list : a structure whose list was dragged as a whole, else empty; its points are in none of the others.
-    added_lps_mm : structure, label and position of points that a person added by hand.
-    renamed : landmarks whose label was changed, and the new one.
-    """
-
-    moved_lps_mm: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    deleted: tuple[str, ...] = ()
-    placed_lps_mm: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    dragged_list: str = ""
-    added_lps_mm: tuple[tuple[str, str, NDArray[np.float64]], ...] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the lists are as they were shown."""
-        return self == Gesture()
 
 
 class FiducialLists:
@@ -67,139 +39,212 @@ class FiducialLists:
     def __init__(self, scene: Any, case_name: str) -> None:
         self.nodes: dict[str, Node] = {}
         self._scene, self._case_name = scene, case_name
-        # Which landmark each control point of a list is: a label can be changed by anybody.
+        # Which landmark each control point of a list is (a label can be changed by anybody), and where it was shown.
         self._names: dict[str, dict[str, str]] = {}
+        self._shown_ras_mm: dict[str, FloatArray] = {}
 
-    def show(self, state: CaseState) -> None:
-        """Bring the lists to what the case says; only what differs is touched."""
-        landmarks = state.landmarks
-        for structure in dict.fromkeys(landmarks.structures):
+    def adopt(self, nodes: Mapping[str, Node], names: Mapping[str, Sequence[str]]) -> None:
+        """Take over lists by structure that came with a saved scene; ``names`` are those of their rows when it was saved.
+
+        Everything in them counts as moved that :meth:`gesture` finds elsewhere than the case says.
+        """
+        for structure, node in nodes.items():
+            self.nodes[structure] = node
+            count = node.GetNumberOfControlPoints()
+            rows = list(names.get(structure, ()))
+            if len(rows) != count:
+                rows = [node.GetNthControlPointLabel(n) for n in range(count)]
+            self._names[node.GetID()] = {node.GetNthControlPointID(n): rows[n] for n in range(count)}
+            self._shown_ras_mm[node.GetID()] = np.full((count, 3), np.nan)
+
+    def show(self, state: CaseState, image: ImageInScene, but: str = "") -> None:
+        """Bring the lists to what the case says; only what differs is touched.
+
+        The landmark ``but`` is left as it is: it is being dragged.
+        """
+        landmarks, index_ijk = state.landmarks, state.index_ijk
+        structures = dict.fromkeys(landmarks.structures)
+        for structure in [structure for structure in self.nodes if structure not in structures]:
+            self._forget(structure)
+        for structure in structures:
             node = self.nodes.get(structure)
-            if node is None or self._scene.GetNodeByID(node.GetID()) is None:
-                node = self.nodes[structure] = self._add_list(state, structure)
+            if node is None or self._scene.GetNodeByID(node.GetID()) is not node:
+                self._forget(structure)
+                node = self.nodes[structure] = self._add_list(structure)
+            image.take_along(node)
             was_modifying = node.StartModify()
             rows = [int(row) for row in landmarks.of_structure(structure)]
             self._match_points(node, [landmarks.names[row] for row in rows])
-            points_ras = ras_mm_from_lps_mm(landmarks.points_lps_mm[rows])
+            points_ras_mm = image.local_ras_mm(node, index_ijk[rows])
+            shown_ras_mm = points_ras_mm.copy()
             for n, row in enumerate(rows):
+                if landmarks.names[row] == but:
+                    shown_ras_mm[n] = self._shown_ras_mm[node.GetID()][n]
+                    continue
                 if node.GetNthControlPointLabel(n) != landmarks.names[row]:
                     node.SetNthControlPointLabel(n, landmarks.names[row])
-                _show_point(node, n, points_ras[n], _STATUS[landmarks.presence[row]])
-            set_style(node, state, structure)
+                _show_point(node, n, points_ras_mm[n], _STATUS[landmarks.presence[row]])
+            self._shown_ras_mm[node.GetID()] = shown_ras_mm
+            if not but:
+                show_measurements(node, landmarks, rows)
+                self._set_style(node, state, structure)
             node.EndModify(was_modifying)
 
-    def gesture(self, state: CaseState) -> Gesture:
-        """What differs from ``state``, which is what was shown last."""
+    def gesture(self, state: CaseState, image: ImageInScene, still_mm: float = STILL_MM) -> Gesture:
+        """What a person did since the lists were shown, with the case as it is, which they need not show any more."""
         landmarks = state.landmarks
-        moved: dict[str, NDArray[np.float64]] = {}
-        placed: dict[str, NDArray[np.float64]] = {}
-        renamed: dict[str, str] = {}
-        added: list[tuple[str, str, NDArray[np.float64]]] = []
-        there: set[str] = set()
-        dragged_list = ""
-        for structure, node in self.nodes.items():
-            steps: dict[str, NDArray[np.float64]] = {}
-            for n in range(node.GetNumberOfControlPoints()):
-                point = lps_mm_from_ras_mm([node.GetNthControlPointPosition(n)])[0]
-                label, status = node.GetNthControlPointLabel(n), node.GetNthControlPointPositionStatus(n)
-                name = self._names[node.GetID()].get(node.GetNthControlPointID(n))
-                if name is None or name not in landmarks.names:
-                    if status == _DEFINED:
-                        added.append((structure, label, point))
-                    continue
-                row = landmarks.names.index(name)
-                if label != name:
-                    renamed[name] = label
-                if status != _DEFINED:
-                    continue
-                there.add(name)
-                if landmarks.presence[row] is not Presence.PRESENT:
-                    placed[name] = point
-                elif np.abs(point - landmarks.points_lps_mm[row]).max() > STILL_MM:
-                    steps[name] = point - landmarks.points_lps_mm[row]
-                    moved[name] = point
-            if _is_whole(steps, self._present(state, structure)):
-                dragged_list = structure
-                moved = {name: point for name, point in moved.items() if name not in steps}
-        present = [
+        row_of = {name: row for row, name in enumerate(landmarks.names)}
+        gesture = Gesture()
+        present = {
             name
             for name, of, presence in zip(landmarks.names, landmarks.structures, landmarks.presence, strict=True)
             if presence is Presence.PRESENT and of in self.nodes
-        ]
-        deleted = tuple(name for name in present if name not in there)
-        return Gesture(moved, deleted, placed, dragged_list, tuple(added), renamed)
+        }
+        there: set[str] = set()
+        for structure, node in self.nodes.items():
+            count = node.GetNumberOfControlPoints()
+            local_ras_mm = np.array([node.GetNthControlPointPosition(n) for n in range(count)]).reshape(-1, 3)
+            points_lps_mm = lps_mm_from_index(state.geometry, image.index_ijk(node, local_ras_mm))
+            names = [self._names[node.GetID()].get(node.GetNthControlPointID(n)) for n in range(count)]
+            shown_ras_mm = self._shown_by_name(node, state)
+            steps: dict[str, tuple[FloatArray, FloatArray]] = {}
+            for n, name in enumerate(names):
+                label, status = node.GetNthControlPointLabel(n), node.GetNthControlPointPositionStatus(n)
+                if name is None or name not in row_of:
+                    if status == _DEFINED:
+                        gesture.added_lps_mm.append((structure, label, points_lps_mm[n]))
+                    continue
+                if label != name:
+                    gesture.renamed[name] = label
+                if status != _DEFINED:
+                    continue
+                there.add(name)
+                row = row_of[name]
+                if name not in present:
+                    gesture.placed_lps_mm[name] = points_lps_mm[n]
+                    continue
+                # A hardened transform changes what a list says without moving anything, a neighbour that came along
+                # is where it was shown though not where the case has it: only what is in neither place was moved.
+                stayed = np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm
+                if not stayed and np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() > still_mm:
+                    gesture.moved_lps_mm[name] = points_lps_mm[n]
+                    steps[name] = landmarks.points_lps_mm[row], points_lps_mm[n]
+            of_list = sum(landmarks.names[row] in present for row in landmarks.of_structure(structure))
+            if len(steps) == of_list and is_whole(list(steps.values())):
+                gesture.dragged_lists.append(structure)
+                for name in steps:
+                    del gesture.moved_lps_mm[name]
+        gesture.deleted.extend(name for name in landmarks.names if name in present and name not in there)
+        return gesture
+
+    def let_delete(self, node: Node, allowed: bool) -> None:
+        """Let the Delete key take a point out of a list, or not.
+
+        Slicer's key removes points and fails, with an error in its log, on lists whose number of points is fixed. So
+        it is not fixed while the mouse is over a point: that is when the key means the point.
+        """
+        if node.GetFixedNumberOfControlPoints() == allowed:
+            node.SetFixedNumberOfControlPoints(not allowed)
+
+    def names_of(self, structure: str) -> list[str]:
+        """The landmarks of a list, row by row."""
+        node = self.nodes[structure]
+        name_of = self._names[node.GetID()]
+        return [name_of[node.GetNthControlPointID(n)] for n in range(node.GetNumberOfControlPoints())]
 
     def remove(self) -> None:
         """Take our lists, and nothing else, out of the scene."""
-        for node in self.nodes.values():
-            self._scene.RemoveNode(node)
-        self.nodes.clear()
-        self._names.clear()
+        for structure in list(self.nodes):
+            self._forget(structure)
 
-    def _add_list(self, state: CaseState, structure: str) -> Node:
+    def _forget(self, structure: str) -> None:
+        node = self.nodes.pop(structure, None)
+        if node is not None:
+            self._names.pop(node.GetID(), None)
+            self._shown_ras_mm.pop(node.GetID(), None)
+            if self._scene.GetNodeByID(node.GetID()) is node:
+                self._scene.RemoveNode(node)
+
+    def _add_list(self, structure: str) -> Node:
         node = self._scene.AddNewNodeByClass(NODE_CLASS, f"{self._case_name} {structure or 'landmarks'}")
         self._names[node.GetID()] = {}
         node.SetUndoEnabled(False)  # the session's undo is the only one
-        node.CreateDefaultDisplayNodes()
         return node
 
     def _match_points(self, node: Node, names: list[str]) -> None:
         """Have one control point for each name, in order; those that are right keep their identity."""
         name_of = self._names[node.GetID()]
         have = [name_of.get(node.GetNthControlPointID(n)) for n in range(node.GetNumberOfControlPoints())]
-        if have == names:
-            return
-        node.SetFixedNumberOfControlPoints(False)
-        if have != names[: len(have)]:
-            node.RemoveAllControlPoints()
-            have = []
-        for name in names[len(have) :]:
-            n = node.AddControlPoint(0.0, 0.0, 0.0)
-            node.UnsetNthControlPointPosition(n)
-            node.SetNthControlPointLabel(n, name)
-            name_of[node.GetNthControlPointID(n)] = name
+        if have != names:
+            node.SetFixedNumberOfControlPoints(False)
+            for n in reversed(range(len(have))):
+                if have[n] not in names:
+                    node.RemoveNthControlPoint(n)
+                    del have[n]
+            for n, name in enumerate(names):
+                if have[n : n + 1] == [name]:
+                    continue
+                if name in have[n:]:  # in another order: from here on anew
+                    for last in reversed(range(n, len(have))):
+                        node.RemoveNthControlPoint(last)
+                    del have[n:]
+                _insert_point(node, n, name)
+                name_of[node.GetNthControlPointID(n)] = name
+                have.insert(n, name)
         node.SetFixedNumberOfControlPoints(True)
 
-    @staticmethod
-    def _present(state: CaseState, structure: str) -> int:
-        rows = state.landmarks.of_structure(structure)
-        return sum(state.landmarks.presence[row] is Presence.PRESENT for row in rows)
+    def _shown_by_name(self, node: Node, state: CaseState) -> dict[str, FloatArray]:
+        """Where the landmarks of a list were shown; rows shift when a person takes one away."""
+        structure = next(of for of, other in self.nodes.items() if other is node)
+        rows = [state.landmarks.names[row] for row in state.landmarks.of_structure(structure)]
+        shown = self._shown_ras_mm[node.GetID()]
+        if len(shown) != len(rows):  # taken over: it was not shown by us
+            return dict.fromkeys(rows, np.full(3, np.nan))
+        return dict(zip(rows, shown, strict=True))
 
-
-def set_style(node: Node, state: CaseState, structure: str) -> None:
-    """Colour by structure, labels off above :data:`MANY_POINTS`, also on a display node that somebody made anew."""
-    display = node.GetDisplayNode()
-    if display is None:
-        node.CreateDefaultDisplayNodes()
+    def _set_style(self, node: Node, state: CaseState, structure: str) -> None:
+        """Colour by structure, labels off above :data:`MANY_POINTS`; also when somebody made the display node anew."""
         display = node.GetDisplayNode()
-    many = len(state.landmarks) > MANY_POINTS
-    colour = structure_style(state, structure).colour
-    if structure:
-        display.SetColor(*colour)
-        display.SetSelectedColor(*colour)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetPointLabelsVisibility(not many)
-    display.SetUseGlyphScale(True)
-    display.SetGlyphScale(1.2 if many else 2.0)
+        many = len(state.landmarks) > MANY_POINTS
+        style = (structure_style(state, structure).colour if structure else None, many)
+        if display is None:
+            node.CreateDefaultDisplayNodes()
+            display = node.GetDisplayNode()
+        if display.GetAttribute(_STYLE) == repr(style):
+            return  # what a person changed since stays
+        display.SetUndoEnabled(False)
+        colour, _ = style
+        if colour is not None:
+            display.SetColor(*colour)
+            display.SetSelectedColor(*colour)
+        display.SetPropertiesLabelVisibility(False)
+        display.SetPointLabelsVisibility(not many)
+        display.SetUseGlyphScale(True)
+        display.SetGlyphScale(1.2 if many else 2.0)
+        display.SetAttribute(_STYLE, repr(style))
 
 
-def _show_point(node: Node, n: int, point_ras: NDArray[np.float64], status: int) -> None:
+# What a display node was given, on the node itself: a new one does not have it.
+_STYLE = "DenseLandmarks.Style"
+
+
+def _insert_point(node: Node, n: int, name: str) -> None:
+    if n < node.GetNumberOfControlPoints():
+        node.InsertControlPoint(n, [0.0, 0.0, 0.0], name)
+    else:
+        node.AddControlPoint(0.0, 0.0, 0.0, name)
+    node.UnsetNthControlPointPosition(n)
+
+
+def _show_point(node: Node, n: int, point_ras_mm: FloatArray, status: int) -> None:
     was = node.GetNthControlPointPositionStatus(n)
-    if np.isfinite(point_ras).all():
-        moved = np.abs(np.array(node.GetNthControlPointPosition(n)) - point_ras).max() > STILL_MM
+    if np.isfinite(point_ras_mm).all():
+        moved = np.abs(np.array(node.GetNthControlPointPosition(n)) - point_ras_mm).max() > STILL_MM
         # An absent landmark keeps its best guess, unseen; setting a position makes it "defined" for a moment.
         if moved or (status == _DEFINED and was != _DEFINED):
-            node.SetNthControlPointPosition(n, *point_ras)
+            node.SetNthControlPointPosition(n, *point_ras_mm)
             was = _DEFINED
     if status == _MISSING and was != _MISSING:
         node.SetNthControlPointPositionMissing(n)
     elif status == _UNDEFINED and was != _UNDEFINED:
         node.UnsetNthControlPointPosition(n)
-
-
-def _is_whole(steps: Mapping[str, NDArray[np.float64]], present: int) -> bool:
-    """Whether all points of a list, of which there are several, went the same way."""
-    if present < 2 or len(steps) != present:
-        return False
-    way = np.stack(list(steps.values()))
-    return bool(np.abs(way - way[0]).max() <= ALIKE_MM)
