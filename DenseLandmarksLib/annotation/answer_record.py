@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from DenseLandmarksLib.annotation.array_file import ArrayStore, Header
+from DenseLandmarksLib.annotation.array_file import Header, Store
 from DenseLandmarksLib.annotation.case_state import ModelAnswer
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
@@ -25,7 +25,7 @@ FORMAT = 1
 _ON_PIXELS = ("masks", "uv_field.")
 
 
-def put_answer(answer: ModelAnswer, store: ArrayStore) -> str:
+def put_answer(answer: ModelAnswer, store: Store) -> str:
     """Keep what a model said; returns its key in the store.
 
     Nothing is lost but uv and its scale outside of the field's masks, which are zero when they come back: every
@@ -44,7 +44,7 @@ def put_answer(answer: ModelAnswer, store: ArrayStore) -> str:
     return store.put(header, {name: array for name, array in arrays.items() if name not in pixels})
 
 
-def get_answer(key: str, store: ArrayStore) -> ModelAnswer:
+def get_answer(key: str, store: Store) -> ModelAnswer:
     """What :func:`put_answer` kept; raises :class:`InputError`, in one line, where it is missing or damaged."""
     header, arrays = store.get(key)
     if header.get("kind") != "answer" or header.get("format") != FORMAT:

@@ -63,6 +63,11 @@ def apply_edit(state: CaseState, edit: Edit) -> CaseState:
         case edits.Import(rows):
             return _import(state, rows)
         case edits.Restore(restored):
+            if restored.geometry.size != state.geometry.size:
+                raise InputError(
+                    f"expected a state of this image of {state.geometry.size} voxels, got one of "
+                    f"{restored.geometry.size}. Restore it in its own case."
+                )
             return restored
 
 
@@ -79,6 +84,14 @@ def predicted_presence(state: CaseState, row: int) -> Presence:
     # Looked up: it is where its structure is.
     found = any(said.presence[i] is Presence.PRESENT for i in said.of_structure(structure))
     return Presence.PRESENT if found else Presence.ABSENT
+
+
+def fits(state: CaseState, landmark: NewLandmark) -> bool:
+    """Whether a landmark can be looked up: the case's model has the structure on which it was defined."""
+    template = None if state.answer is None else state.answer.template
+    if template is None or landmark.structure not in template.structure_names:
+        return False
+    return landmark.template_key in ("", template.structure(landmark.structure).key)
 
 
 def _rows(landmarks: LandmarkSet, names: Iterable[str]) -> list[int]:
@@ -226,7 +239,7 @@ def _take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
     assert answer is not None
     old, said = state.landmarks, answer.prediction.landmarks
     state = replace(state, answer=answer, accepted=frozenset())
-    found = _found(state, [new for new in state.new_landmarks if new.name not in said.names and _fits(state, new)])
+    found = _found(state, [new for new in state.new_landmarks if new.name not in said.names and fits(state, new)])
     fresh = said.joined(found)
     decided = {name: row for row, name in enumerate(old.names) if old.review[row] is not Review.PREDICTED}
     missing = [name for name in decided if name not in fresh.names]
@@ -243,14 +256,6 @@ def _take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
         {int(i): old.presence[j] for i, j in zip(ours, theirs, strict=True)},
         {int(i): old.review[j] for i, j in zip(ours, theirs, strict=True)},
     )
-
-
-def _fits(state: CaseState, landmark: NewLandmark) -> bool:
-    """Whether the case's model has the structure on which a landmark was defined."""
-    template = None if state.answer is None else state.answer.template
-    if template is None or landmark.structure not in template.structure_names:
-        return False
-    return landmark.template_key in ("", template.structure(landmark.structure).key)
 
 
 def _found(state: CaseState, new: Sequence[NewLandmark]) -> LandmarkSet:
@@ -271,7 +276,7 @@ def _define(state: CaseState, landmark: NewLandmark, index_ijk: Index) -> CaseSt
 
 def _look_up(state: CaseState, new: Sequence[NewLandmark]) -> CaseState:
     for landmark in new:
-        if not _fits(state, landmark):
+        if not fits(state, landmark):
             raise InputError(
                 f"expected a landmark on a structure of this case's model, got {landmark.name!r} on "
                 f"{landmark.structure!r} of another template. Predict the case with the model that it was defined on."

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from DenseLandmarksLib.annotation.array_file import ArrayStore
+from DenseLandmarksLib.annotation.array_file import Store
 from DenseLandmarksLib.errors import InputError
 
 
-def put_mask(mask_zyx: ArrayLike, store: ArrayStore) -> str:
+def put_mask(mask_zyx: ArrayLike, store: Store) -> str:
     """Keep a mask (Z, Y, X) bool; returns its key in the store."""
     mask = np.asarray(mask_zyx, bool)
     box = []
@@ -22,7 +22,7 @@ def put_mask(mask_zyx: ArrayLike, store: ArrayStore) -> str:
     return store.put({"kind": "mask", "shape": list(mask.shape), "box": box}, {"bits": np.packbits(inside)})
 
 
-def get_mask(key: str, store: ArrayStore) -> NDArray[np.bool_]:
+def get_mask(key: str, store: Store) -> NDArray[np.bool_]:
     """The mask (Z, Y, X) that :func:`put_mask` kept, read-only; raises :class:`InputError` where it is none."""
     header, arrays = store.get(key)
     try:

@@ -190,9 +190,9 @@ class Session:
         """What a model says about the image as it lay under ``geometry``; what people decided stays."""
         self._do(edits.TakePrediction(answer, geometry))
 
-    def restore(self, revision: int) -> None:
-        """The case is again as it was in a revision."""
-        self._do(edits.Restore(self.case.load(revision)[0]))
+    def restore(self, state: CaseState) -> None:
+        """The case is again as it was in a revision (``case.load(3)[0]``), or in a scene that was saved."""
+        self._do(edits.Restore(state))
 
     # Taking back, keeping.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DenseLandmarksLib.annotation.answer_record import get_answer, put_answer
-from DenseLandmarksLib.annotation.array_file import ArrayStore
+from DenseLandmarksLib.annotation.array_file import Store
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.mask_record import get_mask, put_mask
 from DenseLandmarksLib.errors import InputError
@@ -22,7 +22,7 @@ from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 FORMAT = 1
 
 
-def state_to_record(state: CaseState, store: ArrayStore) -> dict[str, Any]:
+def state_to_record(state: CaseState, store: Store) -> dict[str, Any]:
     """The case as JSON types; covariances, painted masks and the model's answer go into ``store``, the record names them.
 
     A landmark's position is there twice: ``lps_mm``, under the geometry in force, which is read back; and
@@ -60,7 +60,7 @@ def state_to_record(state: CaseState, store: ArrayStore) -> dict[str, Any]:
     }
 
 
-def state_from_record(record: Mapping[str, Any], store: ArrayStore) -> CaseState:
+def state_from_record(record: Mapping[str, Any], store: Store) -> CaseState:
     """The case of a record; raises :class:`InputError`, in one line, for a damaged one and for what the store lacks."""
     stated = record.get("format") if isinstance(record, Mapping) else None
     if stated != FORMAT:

@@ -17,8 +17,9 @@ from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.scene.gesture import Gesture, is_whole
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.measurements import show_measurements
+from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
 from DenseLandmarksLib.scene.ras import FloatArray
-from DenseLandmarksLib.scene.volume_node import Node
+from DenseLandmarksLib.scene.scene_text import node_name
 
 NODE_CLASS = "vtkMRMLMarkupsFiducialNode"
 # Slicer's words (vtkMRMLMarkupsNode): it keeps "missing", which a person said, from "undefined", which nobody did.
@@ -68,7 +69,7 @@ class FiducialLists:
             self._forget(structure)
         for structure in structures:
             node = self.nodes.get(structure)
-            if node is None or self._scene.GetNodeByID(node.GetID()) is not node:
+            if node is None or not is_in(self._scene, node):
                 self._forget(structure)
                 node = self.nodes[structure] = self._add_list(structure)
             image.take_along(node)
@@ -162,11 +163,10 @@ class FiducialLists:
         if node is not None:
             self._names.pop(node.GetID(), None)
             self._shown_ras_mm.pop(node.GetID(), None)
-            if self._scene.GetNodeByID(node.GetID()) is node:
-                self._scene.RemoveNode(node)
+            remove_node(self._scene, node)
 
     def _add_list(self, structure: str) -> Node:
-        node = self._scene.AddNewNodeByClass(NODE_CLASS, f"{self._case_name} {structure or 'landmarks'}")
+        node = self._scene.AddNewNodeByClass(NODE_CLASS, node_name(f"{self._case_name} {structure or 'landmarks'}"))
         self._names[node.GetID()] = {}
         node.SetUndoEnabled(False)  # the session's undo is the only one
         return node

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
+from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, ijk_to_ras_mm, to_vtk
-from DenseLandmarksLib.scene.volume_node import Node
 
 # What a matrix loses on its way through a file of Slicer, which writes 6 decimals in some places.
 _SAME = 1e-5
@@ -34,12 +34,13 @@ class ImageInScene:
         self._seen = self._ijk_to_local()
 
     def show(self, geometry: ImageGeometry) -> None:
-        """Lay the volume out as ``geometry`` says; whatever moved it in the scene stays."""
-        if geometry != self.geometry:
-            moved = self._ijk_to_local() @ np.linalg.inv(ijk_to_ras_mm(self.geometry))
-            self.volume.SetIJKToRASMatrix(to_vtk(moved @ ijk_to_ras_mm(geometry)))
-            self.geometry = geometry
-        self._seen = self._ijk_to_local()
+        """Lay the volume out as ``geometry`` says; whatever moved it in the scene stays, a spacing that it was given not."""
+        now = self._ijk_to_local()
+        placed = self._seen if self.spacing_given_mm is not None else now
+        wanted = placed @ np.linalg.inv(ijk_to_ras_mm(self.geometry)) @ ijk_to_ras_mm(geometry)
+        if np.abs(wanted - now).max() > _SAME / 1000:
+            self.volume.SetIJKToRASMatrix(to_vtk(wanted))
+        self.geometry, self._seen = geometry, self._ijk_to_local()
 
     def index_to(self, node: Node) -> FloatArray:
         """The matrix (4, 4) from voxel index to RAS mm in ``node``'s own coordinates, by way of the world's.

@@ -8,9 +8,9 @@ import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Review
+from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.ras import FloatArray
 from DenseLandmarksLib.scene.slicer_classes import class_beside
-from DenseLandmarksLib.scene.volume_node import Node
 
 CONFIDENCE, REVIEW, TEMPLATE_U, TEMPLATE_V = "confidence", "review", "template u", "template v"
 REVIEW_CODES = {review: float(code) for code, review in enumerate(Review)}

@@ -9,12 +9,14 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkCommonDataModel import vtkImageData
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.scene.ras import ijk_to_ras_mm, to_vtk
-
-Node = Any
-"""A vtkMRML node: this room makes them by name through the scene it is given, and never imports Slicer."""
+from DenseLandmarksLib.scene.nodes import Node
+from DenseLandmarksLib.scene.ras import from_vtk, geometry_from_ijk_to_ras_mm, ijk_to_ras_mm, to_vtk
+from DenseLandmarksLib.scene.scene_text import node_name
 
 
 def add_volume_node(scene: Any, image: MedicalImage) -> Node:
@@ -23,7 +25,7 @@ def add_volume_node(scene: Any, image: MedicalImage) -> Node:
     A radiograph is one slice thick, as Slicer's own readers make it. The window that the file asks for is set, where it
     does; else Slicer chooses one.
     """
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(image.name))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(node_name(image.name)))
     node.SetAndObserveImageData(_image_data(sitk.GetArrayViewFromImage(image.volume)))
     node.SetIJKToRASMatrix(to_vtk(ijk_to_ras_mm(image.geometry)))
     node.CreateDefaultDisplayNodes()
@@ -40,6 +42,30 @@ def voxels_zyx(node: Node) -> NDArray[Any]:
     data = node.GetImageData()
     voxels: NDArray[Any] = vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
     return voxels
+
+
+def image_of_volume_node(node: Node, source: SpacingSource) -> MedicalImage:
+    """A scalar volume node as an image of the library, in the node's own frame; transforms above it are left out.
+
+    Nothing in a scene says where the spacing came from: ``source`` does. Raises :class:`InputError` for a node that no
+    image can be made of.
+    """
+    data = node.GetImageData()
+    if data is None or data.GetNumberOfScalarComponents() != 1 or 0 in data.GetDimensions():
+        raise InputError(
+            f"expected an image with grey values, got {node.GetName()!r}. Choose a radiograph or a volume."
+        )
+    matrix = vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    try:
+        geometry = geometry_from_ijk_to_ras_mm(from_vtk(matrix), data.GetDimensions(), source)
+    except ValueError as error:
+        raise InputError(f"{node.GetName()}: {error}. Resample it first.") from error
+    volume = sitk.GetImageFromArray(voxels_zyx(node))
+    volume.SetSpacing(geometry.spacing_mm)
+    volume.SetOrigin(geometry.origin_lps_mm)
+    volume.SetDirection(geometry.direction)
+    return MedicalImage(volume, source, node.GetName())
 
 
 def _image_data(voxels: NDArray[Any]) -> vtkImageData:

@@ -305,7 +305,7 @@ class SessionMachine(RuleBasedStateMachine):
     def restore(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, len(self.expected.revisions)))
         seen, words = self.expected.revisions[number - 1]
-        self.session.restore(number)
+        self.session.restore(self.session.case.load(number)[0])
         self.expected.did(seen, words)
         self.check()
 

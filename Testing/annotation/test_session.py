@@ -216,7 +216,7 @@ def test_an_older_revision_can_be_restored_and_that_taken_back(session: Session)
     session.mark_absent(A)
     session.save()
     newest = session.state
-    session.restore(1)
+    session.restore(session.case.load(1)[0])
     assert review(session) is Review.PREDICTED
     session.undo()
     assert session.state is newest

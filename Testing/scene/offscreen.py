@@ -33,13 +33,11 @@ class OffscreenSlice:
         self.view.render_window().SetSize(*size)
         vtkObject.GlobalWarningDisplayOn()
 
-    def look_at(self, volume: Any, orientation: str = "") -> None:
-        """Fit the view to a volume; along its own axes, unless an orientation ("Axial", ...) is given."""
+    def look_at(self, volume: Any, orientation: str = "Axial") -> None:
+        """Fit the view to a volume, along those of its own axes that are nearest to an orientation."""
         self.view.set_background_volume_id(volume.GetID())
-        if orientation:
-            self.view.set_orientation(orientation)
-        else:
-            self.view._view_node.RotateToVolumePlane(volume)
+        self.view.set_orientation(orientation)
+        self.view._view_node.RotateToVolumePlane(volume)
         self.view.fit_view_to_content()
         self.render()
 

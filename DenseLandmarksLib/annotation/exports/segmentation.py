@@ -56,7 +56,7 @@ def write_segmentation(
             "LabelValue": str(label),
             "Layer": str(layer),
             "Extent": extent,
-            "Tags": f"TerminologyEntry:{_terminology(style.terminology)}|",
+            "Tags": f"TerminologyEntry:{terminology_entry(style.terminology)}|",
         }
         if reviews is not None:
             status = "notstarted" if reviews[i] is Review.PREDICTED else "completed"
@@ -81,7 +81,7 @@ def _layers(masks: NDArray[np.bool_]) -> tuple[NDArray[np.unsignedinteger[Any]],
     return np.stack(layers), layer_of, label_of
 
 
-def _terminology(terms: Terminology) -> str:
+def terminology_entry(terms: Terminology) -> str:
     """The entry of Slicer's terminology panel: context, category, type, modifier, and no anatomic region."""
     codes = (terms.category, terms.type, terms.modifier or _NO_CODE)
     return "~".join(

@@ -231,9 +231,13 @@ class LibraryCase:
             reference = reference_to(path, self.library_folder)
             write_reference(self.folder, reference, {"who": one_line(who), "when": now()})
 
+    def has_pixels_of(self, image: MedicalImage) -> bool:
+        """Whether an image has the pixels of the case's own; where it lies in space and what it is called do not count."""
+        return image.geometry.size == self.geometry.size and case_key(image, self._salt) == self.id
+
     def _checked(self, path: Path) -> MedicalImage:
         image = read_image(path)
-        if case_key(image, self._salt) != self.id:
+        if not self.has_pixels_of(image):
             raise InputError(
                 f"expected the image of case {self.name} in {path}, got one with other pixels. "
                 "Name the file that the case was made from."

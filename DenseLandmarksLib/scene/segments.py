@@ -1,0 +1,478 @@
+"""The structures of a case as a segmentation node: a segment each, shown as the session says and compared with it.
+
+Structures overlap, so each segment gets a label map of its own, as large as its mask. It does not stay like that: Slicer
+merges label maps whenever it saves, and a person paints, crops, moves and resamples them. So what a segment holds is always
+read through its label value and its place in the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
+from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtkmodules.vtkCommonCore import VTK_UNSIGNED_CHAR, mutable
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+from DenseLandmarksLib.annotation.case_masks import structure_mask, structure_style
+from DenseLandmarksLib.annotation.case_state import CaseState
+from DenseLandmarksLib.annotation.exports.segmentation import terminology_entry
+from DenseLandmarksLib.landmarks.landmark_set import Review
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
+from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, to_vtk
+from DenseLandmarksLib.scene.slicer_classes import class_beside
+
+NODE_CLASS = "vtkMRMLSegmentationNode"
+# Ribs and vessels are seen through it, at 0.25 they fade; the border is what is judged.
+FILL_OPACITY, OUTLINE_OPACITY = 0.15, 1.0
+# What Slicer calls them (vtkSegmentationConverter, vtkSlicerSegmentationsModuleLogic), in memory and in files.
+_LABELMAP, _SURFACE = "Binary labelmap", "Closed surface"
+_STATUS, _REVIEW = "Segmentation.Status", "DenseLandmarks.Review"
+# Rounding in a file moves a voxel by less than this part of itself; another spacing moves some by more.
+_SAME_VOXEL = 0.05
+# What rounding in memory does to it.
+_EXACT = 1e-6
+
+
+class Segments:
+    """The structures of one case in a scene: a segmentation node with a segment per structure, compared with what was shown.
+
+    Attributes
+    ----------
+    node : ``None`` before the case has a structure. Segments are called by their structure; for their ID see
+        :func:`segment_id`.
+    """
+
+    def __init__(self, scene: Any, case_name: str) -> None:
+        self.node: Node | None = None
+        self._scene, self._case_name = scene, case_name
+        self._shown: dict[str, _Shown] = {}
+        # Segments that a person added, by the name under which they were told.
+        self._added: dict[str, str] = {}
+        # Where image and node were when they were shown last.
+        self._index_to_world = self._node_to_world = np.eye(4)
+        self._index_to_node: FloatArray | None = None
+
+    def adopt(self, node: Node, state: CaseState, image: ImageInScene) -> None:
+        """Take over a node that came with a saved scene; what it holds is compared with ``state`` by :meth:`painted`."""
+        self.node = node
+        node.SetUndoEnabled(False)
+        self._shown = {structure: _Shown.of(state, structure) for structure in state.structures}
+        self._remember_place(image.index_to(node))
+        self._index_to_node = None
+
+    def show(self, state: CaseState, image: ImageInScene) -> None:
+        """Bring the segments to what the case says; only what differs is touched.
+
+        A segment that a person added stays until the case has its structure, see :meth:`painted`.
+        """
+        if not is_in(self._scene, self.node):
+            self.node = None
+            if not state.structures:
+                return
+            self._add_node()
+        node = self.node
+        assert node is not None
+        image.take_along(node)
+        _set_display(node)
+        index_to_node = image.index_to(node)
+        if self._index_to_node is None or not np.array_equal(index_to_node, self._index_to_node):
+            # What is painted from now on, in the Segment Editor, is painted on the image's voxels.
+            node.SetReferenceImageGeometryParameterFromVolumeNode(image.volume)
+        self._index_to_node = index_to_node
+        segmentation = node.GetSegmentation()
+        for structure in [structure for structure in self._shown if structure not in state.structures]:
+            segmentation.RemoveSegment(segment_id(structure))
+            del self._shown[structure]
+        has_surfaces = segmentation.ContainsRepresentation(_SURFACE)
+        for structure in state.structures:
+            self._show_segment(state, structure, index_to_node)
+        ids = tuple(segmentation.GetSegmentIDs())
+        ours = tuple(map(segment_id, state.structures))
+        order = (*ours, *(other for other in ids if other not in ours))
+        if ids != order:
+            segmentation.ReorderSegments(order)
+        if has_surfaces:
+            segmentation.CreateRepresentation(_SURFACE)  # of the segments that lack it: those that changed
+        self._remember_place(index_to_node)
+
+    def painted(self, state: CaseState, image: ImageInScene) -> dict[str, NDArray[np.bool_]]:
+        """Masks (Z, Y, X), on the image's voxels, of the structures whose segment a person changed since it was shown.
+
+        A segment that a person added counts when it is not empty. It goes by its own name, made unique; once the case has a
+        structure of that name, :meth:`show` makes the segment that structure's. Where only the image was moved, or its
+        spacing corrected, nothing was painted: the segments follow when they are shown. Where only the segments were moved,
+        all were painted.
+        """
+        node = self.node
+        if node is None or not is_in(self._scene, node) or not image.is_linear:
+            return {}
+        to_world = _to_world(node)
+        if to_world is None:  # under a transform that bends: it is put back where it belongs
+            return {}
+        stays = np.allclose(to_world, self._node_to_world, rtol=0, atol=_EXACT)
+        # A person's strokes lie on the image where it is now; a spacing that was just corrected moved it away from them.
+        places = [image.index_to(node), np.asarray(np.linalg.solve(to_world, self._index_to_world))]
+        segmentation, size = node.GetSegmentation(), state.geometry.size
+        masks: dict[str, NDArray[np.bool_]] = {}
+        for structure, shown in self._shown.items():
+            segment = segmentation.GetSegment(segment_id(structure))
+            if segment is None or (stays and shown.stamp == _stamp(segment)):
+                continue
+            mask = _mask_in(segment, places, size)
+            if mask is None:
+                continue
+            if not mask.same_as(shown.mask):
+                masks[structure] = mask.on_image(size)
+            elif stays:
+                shown.stamp = _stamp(segment)
+        self._added = {}
+        ours = set(map(segment_id, self._shown))
+        for other in segmentation.GetSegmentIDs():
+            if other in ours:
+                continue
+            segment = segmentation.GetSegment(other)
+            mask = _mask_in(segment, places, size)
+            if mask is not None and mask.voxels.size:
+                name = _unique(segment.GetName().strip() or other, {*state.structures, *self._added})
+                self._added[name] = other
+                masks[name] = mask.on_image(size)
+        return masks
+
+    def removed(self, state: CaseState) -> tuple[str, ...]:
+        """Structures whose segment a person took away; none when the whole node is gone, which comes back when shown."""
+        if self.node is None or not is_in(self._scene, self.node):
+            return ()
+        there = self.node.GetSegmentation().GetSegmentIDs()
+        ours = (structure for structure in state.structures if structure in self._shown)
+        return tuple(structure for structure in ours if segment_id(structure) not in there)
+
+    def remove(self) -> None:
+        """Take our node, and nothing else, out of the scene."""
+        remove_node(self._scene, self.node)
+        self.node = None
+        self._shown.clear()
+        self._added.clear()
+
+    def _add_node(self) -> None:
+        self.node = self._scene.AddNewNodeByClass(
+            NODE_CLASS, self._scene.GenerateUniqueName(f"{self._case_name} structures")
+        )
+        self.node.SetUndoEnabled(False)  # the session's undo is the only one
+        self._shown.clear()
+        self._added.clear()
+        self._index_to_node = None
+
+    def _show_segment(self, state: CaseState, structure: str, index_to_node: FloatArray) -> None:
+        assert self.node is not None
+        segmentation = self.node.GetSegmentation()
+        shown = self._shown[structure] = _Shown.of(state, structure, self._shown.get(structure))
+        segment = segmentation.GetSegment(segment_id(structure)) or self._claimed(structure)
+        is_new = segment is None
+        if is_new:
+            segment = class_beside(segmentation, "vtkSegment")()
+        _set_style(segment, state, structure)
+        untouched = shown.stamp == _stamp(segment) and np.array_equal(shown.index_to_node, index_to_node)
+        if is_new or not (untouched or _holds(segment, shown.mask, index_to_node, state.geometry.size)):
+            labelmap = segment.GetRepresentation(_LABELMAP)
+            others = (segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments()))
+            if any(other is not segment and other.GetRepresentation(_LABELMAP) is labelmap for other in others):
+                segmentation.SeparateSegmentLabelmap(segment_id(structure))  # else its voxels stay behind in that of the others
+            segment.RemoveRepresentation(_SURFACE)
+            segment.SetLabelValue(1)
+            segment.AddRepresentation(_LABELMAP, _labelmap(segmentation, shown.mask, index_to_node))
+        if is_new:
+            segmentation.AddSegment(segment, segment_id(structure))
+        shown.stamp, shown.index_to_node = _stamp(segment), index_to_node
+
+    def _claimed(self, structure: str) -> Any:
+        """The segment that a person added and that has become this structure's, if there is one, called by its ID."""
+        assert self.node is not None
+        segmentation, was = self.node.GetSegmentation(), self._added.pop(structure, "")
+        segment = segmentation.GetSegment(was)
+        if segment is None:
+            return None
+        editors = [
+            editor
+            for editor in _nodes(self._scene, "vtkMRMLSegmentEditorNode")
+            if editor.GetSegmentationNode() is self.node and editor.GetSelectedSegmentID() == was
+        ]
+        segmentation.RemoveSegment(was)
+        segmentation.AddSegment(segment, segment_id(structure))
+        for editor in editors:  # the person goes on painting in it
+            editor.SetSelectedSegmentID(segment_id(structure))
+        return segment
+
+    def _remember_place(self, index_to_node: FloatArray) -> None:
+        to_world = None if self.node is None else _to_world(self.node)
+        self._node_to_world = np.eye(4) if to_world is None else to_world
+        self._index_to_world = self._node_to_world @ index_to_node
+
+
+def segment_id(structure: str) -> str:
+    """The ID of a structure's segment: its name, with what a scene file does not survive in an ID percent-encoded.
+
+    Slicer writes ``&`` and control characters of an ID into the file as they are, which nobody can read back then, and takes
+    ``|`` for the end of the segment.
+    """
+    return "".join(letter if letter.isprintable() and letter not in "%&|" else _percent(letter) for letter in structure)
+
+
+def _percent(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """A mask on an image's voxels, cropped to what is in it.
+
+    Attributes
+    ----------
+    start_ijk : of the first of ``voxels`` in the image.
+    voxels : (Z, Y, X) bool, no outer plane of which is empty; none for an empty mask.
+    """
+
+    start_ijk: tuple[int, int, int]
+    voxels: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, voxels: NDArray[np.bool_], start_ijk: Sequence[int] = (0, 0, 0)) -> _Mask:
+        """``voxels`` (Z, Y, X) of an image, the first of them at ``start_ijk``."""
+        k, j, i = (int(start) for start in reversed(start_ijk))
+        starts = [k, j, i]
+        for axis in range(3):
+            used = np.flatnonzero(voxels.any(axis=tuple({0, 1, 2} - {axis})))
+            if not len(used):
+                return cls((0, 0, 0), np.zeros((0, 0, 0), bool))
+            voxels = voxels[(slice(None),) * axis + (slice(used[0], used[-1] + 1),)]
+            starts[axis] += int(used[0])
+        k, j, i = starts
+        return cls((i, j, k), voxels.copy())
+
+    def same_as(self, other: _Mask) -> bool:
+        """Whether both hold the same voxels."""
+        return self is other or (self.start_ijk == other.start_ijk and np.array_equal(self.voxels, other.voxels))
+
+    def on_image(self, size: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """The whole mask (Z, Y, X) on an image of ``size`` voxels (i, j, k)."""
+        whole = np.zeros(size[::-1], bool)
+        whole[_box(self.start_ijk, self.voxels.shape)] = self.voxels
+        return whole
+
+
+@dataclass(eq=False)
+class _Shown:
+    """What is shown of a structure.
+
+    Attributes
+    ----------
+    mask : of the structure.
+    made_from : what it follows from, to see at little cost that it is the same as before.
+    stamp : of the segment that holds it, ``None`` where nobody looked.
+    index_to_node : from the image's voxels to the node's coordinates, when it was shown.
+    """
+
+    mask: _Mask
+    made_from: tuple[tuple[Any, ...], tuple[Any, ...]]
+    stamp: tuple[Any, ...] | None = None
+    index_to_node: FloatArray = field(default_factory=lambda: np.full((4, 4), np.nan))
+
+    @classmethod
+    def of(cls, state: CaseState, structure: str, before: _Shown | None = None) -> _Shown:
+        """A structure as the case says; ``before`` where nothing changed."""
+        made_from = _made_from(state, structure)
+        if before is not None and _is_same(made_from, before.made_from):
+            return before
+        mask = _Mask.of(structure_mask(state, structure))
+        if before is not None and mask.same_as(before.mask):
+            before.made_from = made_from
+            return before
+        return cls(mask, made_from)
+
+
+def _made_from(state: CaseState, structure: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What :func:`structure_mask` looks at: objects that nobody changes, and values."""
+    if structure in state.painted:
+        return (state.painted[structure],), ()
+    assert state.answer is not None
+    prediction, landmarks = state.answer.prediction, state.landmarks
+    rows = landmarks.of_structure(structure)
+    values = (
+        structure,
+        state.geometry,
+        landmarks.points_lps_mm[rows].tobytes(),
+        landmarks.predicted_lps_mm[rows].tobytes(),
+        [(landmarks.presence[row], landmarks.review[row]) for row in rows],
+    )
+    return (prediction.masks, prediction.grid), values
+
+
+def _is_same(
+    made_from: tuple[tuple[Any, ...], tuple[Any, ...]], other: tuple[tuple[Any, ...], tuple[Any, ...]]
+) -> bool:
+    (objects, values), (other_objects, other_values) = made_from, other
+    same_objects = len(objects) == len(other_objects) and all(map(lambda a, b: a is b, objects, other_objects))
+    return same_objects and values == other_values
+
+
+def _stamp(segment: Any) -> tuple[Any, ...]:
+    """What stays the same while nobody touches what a segment holds. Keeps the label map, so that no other can be it."""
+    labelmap = segment.GetRepresentation(_LABELMAP)
+    return labelmap, 0 if labelmap is None else labelmap.GetMTime(), segment.GetLabelValue()
+
+
+def _mask_in(segment: Any, places: Sequence[FloatArray], size: tuple[int, int, int]) -> _Mask | None:
+    """The mask that a segment holds, on the voxels of an image of ``size`` (i, j, k).
+
+    ``places`` are matrices (4, 4) from the image's voxels to the node's coordinates: the first whose voxels are those of the
+    segment counts, else the first of all. ``None`` for a segment that somebody made a surface.
+    """
+    labelmap = segment.GetRepresentation(_LABELMAP)
+    if labelmap is None:
+        return None if segment.GetContainedRepresentationNames() else _Mask.of(np.zeros((0, 0, 0), bool))
+    scalars = labelmap.GetPointData().GetScalars()
+    if scalars is None or not scalars.GetNumberOfTuples():
+        return _Mask.of(np.zeros((0, 0, 0), bool))
+    extent = labelmap.GetExtent()
+    first, shape = np.array(extent[::2]), labelmap.GetDimensions()[::-1]
+    held = _Mask.of(vtk_to_numpy(scalars).reshape(shape) == segment.GetLabelValue(), first.tolist())
+    for index_to_node in places:
+        to_image = _to_image(labelmap, index_to_node)
+        shift, error = _shift(to_image, extent)
+        if error <= _SAME_VOXEL:
+            return _cropped(held, shift, size)
+    return _resampled(held, _to_image(labelmap, places[0]), size)
+
+
+def _holds(segment: Any, mask: _Mask, index_to_node: FloatArray, size: tuple[int, int, int]) -> bool:
+    """Whether a segment holds a mask, on the image's very voxels."""
+    labelmap = segment.GetRepresentation(_LABELMAP)
+    if labelmap is None or _shift(_to_image(labelmap, index_to_node), labelmap.GetExtent())[1] > _EXACT:
+        return False
+    held = _mask_in(segment, [index_to_node], size)
+    return held is not None and held.same_as(mask)
+
+
+def _to_image(labelmap: Any, index_to_node: FloatArray) -> FloatArray:
+    """The matrix (4, 4) from a label map's voxels to the image's."""
+    matrix = vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(matrix)
+    return np.asarray(np.linalg.solve(index_to_node, from_vtk(matrix)))
+
+
+def _shift(to_image: FloatArray, extent: Sequence[int]) -> tuple[NDArray[np.intp], float]:
+    """By how many voxels (3,) a label map of that extent is shifted in the image, and how far that misses the worst corner."""
+    corners = np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:])).reshape(3, -1).T
+    moved = corners @ to_image[:3, :3].T + to_image[:3, 3] - corners
+    shift = np.rint(moved[0])
+    return shift.astype(np.intp), float(np.abs(moved - shift).max())
+
+
+def _cropped(held: _Mask, shift: NDArray[np.intp], size: tuple[int, int, int]) -> _Mask:
+    """A mask shifted in an image of ``size``; what lies outside is lost."""
+    start = np.array(held.start_ijk) + shift
+    length = held.voxels.shape[::-1]
+    low, high = np.maximum(start, 0), np.minimum(start + length, size)
+    return _Mask.of(held.voxels[_box(low - start, np.maximum(high - low, 0)[::-1])], low.tolist())
+
+
+def _resampled(held: _Mask, to_image: FloatArray, size: tuple[int, int, int]) -> _Mask:
+    """A mask on other voxels, at the centres of those of an image of ``size``; ``to_image`` (4, 4) leads to these."""
+    if not held.voxels.size:
+        return held
+    to_held = np.linalg.inv(to_image)
+    # Its own outer corners say which part of the image can be reached.
+    ends = np.array(held.start_ijk) + np.array([[-0.5] * 3, np.array(held.voxels.shape[::-1]) - 0.5])
+    corners = np.array(np.meshgrid(*ends.T)).reshape(3, -1).T @ to_image[:3, :3].T + to_image[:3, 3]
+    low = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low, size).astype(int)
+    if (high == low).any():
+        return _Mask.of(np.zeros((0, 0, 0), bool))
+    matrix, offset = to_held[:3, :3], to_held[:3, :3] @ low + to_held[:3, 3] - held.start_ijk
+    voxels = affine_transform(
+        held.voxels.view(np.uint8),
+        matrix[::-1, ::-1],
+        offset[::-1],
+        tuple((high - low)[::-1]),
+        order=0,
+        mode="grid-constant",
+    )
+    return _Mask.of(voxels.astype(bool), low.tolist())
+
+
+def _box(start_ijk: Sequence[int] | NDArray[np.intp], shape_zyx: Sequence[int] | NDArray[np.intp]) -> tuple[slice, ...]:
+    starts = reversed([int(start) for start in start_ijk])
+    return tuple(slice(start, start + int(length)) for start, length in zip(starts, shape_zyx, strict=True))
+
+
+def _labelmap(segmentation: Any, mask: _Mask, index_to_node: FloatArray) -> Any:
+    """A mask as Slicer keeps it, on the image's voxels."""
+    labelmap = class_beside(segmentation, "vtkOrientedImageData")()
+    labelmap.SetImageToWorldMatrix(to_vtk(index_to_node))
+    extent: list[int] = []
+    for start, length in zip(mask.start_ijk, mask.voxels.shape[::-1], strict=True):
+        extent += [start, start + length - 1]
+    labelmap.SetExtent(extent)
+    if mask.voxels.size:
+        scalars = numpy_to_vtk(mask.voxels.view(np.uint8).ravel(), deep=True)
+        scalars.SetName("ImageScalars")
+        labelmap.GetPointData().SetScalars(scalars)
+    else:
+        labelmap.AllocateScalars(VTK_UNSIGNED_CHAR, 1)  # something to paint into
+    return labelmap
+
+
+def _set_style(segment: Any, state: CaseState, structure: str) -> None:
+    """Name, colour, terms and review; the status that a person gave a segment stays until its review is another."""
+    style, review = structure_style(state, structure), state.structure_review(structure)
+    if segment.GetName() != structure:
+        segment.SetName(structure)
+    if not np.allclose(segment.GetColor(), style.colour, atol=1e-6):
+        segment.SetColor(*style.colour)
+    tags = {segment.GetTerminologyEntryTagName(): terminology_entry(style.terminology)}
+    if _tag(segment, _REVIEW) != review:
+        tags |= {_REVIEW: str(review), _STATUS: "notstarted" if review is Review.PREDICTED else "completed"}
+    for name, value in tags.items():
+        if _tag(segment, name) != value:
+            segment.SetTag(name, value)
+
+
+def _tag(segment: Any, name: str) -> str:
+    value = mutable("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _set_display(node: Node) -> None:
+    """Choose how a node is shown for which nobody did."""
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)
+        node.GetDisplayNode().SetOpacity2DOutline(OUTLINE_OPACITY)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    made, number = name, 2
+    while made in taken:
+        made, number = f"{name} {number}", number + 1
+    return made
+
+
+def _nodes(scene: Any, node_class: str) -> list[Node]:
+    return [scene.GetNthNodeByClass(n, node_class) for n in range(scene.GetNumberOfNodesByClass(node_class))]
+
+
+def _to_world(node: Node) -> FloatArray | None:
+    """The matrix (4, 4) from a node's coordinates to the world's; ``None`` where a transform bends."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        return None
+    matrix = vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(matrix)
+    return from_vtk(matrix)
