@@ -119,8 +119,8 @@ def _active_point(node: Node) -> int:
         if display is None or display.GetActiveComponentType() != display.ComponentControlPoint:
             continue
         n = display.GetActiveComponentIndex()
-        labelled = display.GetPointLabelsVisibility() or not display.GetVisibility()
-        if not labelled and 0 <= n < node.GetNumberOfControlPoints():
+        unnamed = display.GetVisibility() and not display.GetPointLabelsVisibility()
+        if unnamed and 0 <= n < node.GetNumberOfControlPoints():
             return n if node.GetNthControlPointPositionStatus(n) == _DEFINED else -1
     return -1
 

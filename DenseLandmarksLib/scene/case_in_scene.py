@@ -68,7 +68,10 @@ class CaseInScene:
         if volume is not None and not self._is_image_of_case(volume):
             raise InputError(f"expected the image of case {name}, got {volume.GetName()!r}. Choose the case's image.")
         volume = volume or self._add_volume()
-        self.image = ImageInScene(volume, session.state.geometry)
+        geometry = session.state.geometry
+        if saved is None:  # whoever loaded the image may have understood its file otherwise: that is no move
+            geometry = geometry.with_spacing(volume.GetSpacing(), geometry.spacing_source)
+        self.image = ImageInScene(volume, geometry)
         self.lists, self.segments = FiducialLists(scene, name), Segments(scene, name)
         self.ellipses, self.ghosts = Ellipses(scene, name), Ghosts(scene, name)
         self._active_name, self._uv_volumes = ActiveName(scene, name), UvVolumes(scene, name)
@@ -79,8 +82,8 @@ class CaseInScene:
         self._touched = self._showing = False
         self._dragging: set[str] = set()
         self._looked_up_in: ModelAnswer | None = None
-        for event in ("NodeRemovedEvent", "StartCloseEvent"):
-            self._observers.add(scene, getattr(scene, event), self._on_scene)
+        self._observers.add(scene, scene.NodeRemovedEvent, self._on_touch)  # perhaps one of ours
+        self._observers.add(scene, scene.StartCloseEvent, self._on_scene_close)
         session.watch(lambda state: self._on_state(session, state))
         if saved is not None:
             self._adopt(saved)
@@ -329,11 +332,9 @@ class CaseInScene:
             with self._our_doing():
                 self.lists.let_delete(node, display.GetActiveComponentType() == _CONTROL_POINT)
 
-    def _on_scene(self, scene: Any, event: Any) -> None:
-        if event == "StartCloseEvent":
+    def _on_scene_close(self, scene: Any, event: Any) -> None:
+        if self.settle():
             self._end("the scene was closed")
-        elif not self._showing:
-            self._touched = True  # perhaps a node of ours
 
     # The image, and the end.
 
@@ -387,8 +388,7 @@ class CaseInScene:
         else:
             kept = "was saved before"
         self._let_go()
-        if not self._scene.IsClosing():
-            self._remove_nodes()
+        self._remove_nodes()
         self._tell(f"{case}: {why}. The work on it {kept}. Open the case again to go on.")
 
     def _let_go(self) -> None:

@@ -224,7 +224,7 @@ def segment_id(structure: str) -> str:
 
 
 def _percent(letter: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
+    return "".join(f"%{byte:02X}" for byte in letter.encode())
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ def _voxels(field: UvField, row: int) -> NDArray[np.float32]:
     voxels = np.zeros((len(numbers), *inside.shape, 3), np.float32)
     voxels[0, ..., 2] = inside
     for n, number in enumerate(numbers):
-        voxels[n, inside, :2] = number[:, inside].T
+        voxels[n, :, :, :2] = number.transpose(1,2,0)
     return voxels
 
 
