@@ -23,12 +23,22 @@ from DenseLandmarksLib.scene.two_states import TwoStates
 
 logger = logging.getLogger(__name__)
 
+_MARKUPS_FILE = "vtkMRMLMarkupsJsonStorageNode"
+
 
 class Desk:
     """One person's work in one scene. A front end calls :meth:`poll` from its own timer, a few dozen times a second."""
 
     def __init__(self, scene: Any, who: str, tell: Tell, data_folder: Path | None = None) -> None:
-        """``scene`` is a vtkMRMLScene, ``tell`` takes one line for the person, ``data_folder`` is the user's unless given."""
+        """``scene`` is a vtkMRMLScene, ``tell`` takes one line for the person, ``data_folder`` is the user's unless given.
+
+        Raises :class:`InputError` for a scene that saves lists without their points: one without Slicer's Markups module.
+        """
+        if scene.CreateNodeByClass(_MARKUPS_FILE) is None:
+            raise InputError(
+                f"expected a scene that can save landmarks, got one that does not know {_MARKUPS_FILE}. Load Slicer's Markups "
+                "module, or register that class with the scene."
+            )
         self._scene, self._who, self._tell = scene, who, tell
         self._data_folder = data_folder or user_data_folder()
         self._cases: list[CaseInScene] = []
@@ -51,7 +61,7 @@ class Desk:
         be; the scene is then as it was.
         """
         for other in self.cases:
-            if (other.session.case.library_id, other.session.case.id) == (case.library_id, case.id):
+            if _is(other.session.case, case.library_id, case.id):
                 return other
         session = Session(case, self._who, data_folder=self._data_folder)
         try:
@@ -93,6 +103,9 @@ class Desk:
         opened = []
         for saved in saved_cases(self._scene):
             if any(case.anchor is saved.anchor for case in self.cases):
+                continue
+            if any(_is(case.session.case, saved.library_id, saved.case_id) for case in self.cases):
+                self._tell(f"{saved.case_name} is open already; what the scene brought along of it stays as it is.")
                 continue
             try:
                 opened.append(self._reopen(saved, library))
@@ -152,7 +165,7 @@ class Desk:
         """The library went on without the scene: go on from there, and show what the scene has beside it."""
         ours, case = opened.session, opened.session.case
         scene_state, known = ours.state, {work.path for work in ours.recoverable}
-        # What no revision has stays in its journal, as any work that was not saved.
+        ours.close()  # what no revision has stays in its journal, as any work that was not saved
         opened.go_on_with(Session(case, self._who, data_folder=self._data_folder))
         work = next((work for work in opened.session.recoverable if work.path not in known), None)
         line = (
@@ -162,3 +175,7 @@ class Desk:
         )
         opened.offer(TwoStates(self._scene, opened.session, opened.image, scene_state, work, line))
         self._tell(line)
+
+
+def _is(case: LibraryCase, library_id: str, case_id: str) -> bool:
+    return (case.library_id, case.id) == (library_id, case_id)

@@ -30,7 +30,7 @@ _CHI2_90 = {2: 4.605, 3: 6.251}
 _NOT_SET_BY_A_PERSON = (Review.PREDICTED, Review.UNSURE)
 _SEGMENTS = 32
 _AROUND, _FROM_POLE_TO_POLE = 12, 8
-# Half the thickness of the flattest region, in voxels: without any, an ellipsoid has no outline in its own plane.
+# Half the thickness of the flattest region in the smallest spacing: without any, an ellipsoid has no outline in its plane.
 _FLATTEST = 0.05
 _COLOURS = 256
 # From 0 to 1: stops of the plasma ramp (S. van der Walt and N. Smith, 2015) from its bright end down. Its lightness falls
@@ -169,18 +169,21 @@ class Ellipses(EyesOnlyModel):
             ramp = np.stack([np.interp(at, stops, channel) for channel in np.transpose(_RAMP)], axis=1)
             self._set_colours(ramp, (0.0, 1.0))
         rows = _rows_with_region(state.landmarks)
-        to_index = np.linalg.inv(state.geometry.index_to_lps_mm)
         centres_ijk = state.index_ijk[rows]
-        covariance_ijk = to_index @ state.landmarks.covariance_mm2[rows] @ to_index.T
+        along_axes = np.linalg.inv(state.geometry.axes_lps)
+        covariance_mm2 = along_axes @ state.landmarks.covariance_mm2[rows] @ along_axes.T
         confidence = np.nan_to_num(state.landmarks.confidence[rows])
-        now = centres_ijk, covariance_ijk, confidence, image.index_to(node)
+        now = centres_ijk, covariance_mm2, confidence, image.index_to(node)
         if self._is_shown(now):
             return
         axes = 2 if state.geometry.is_radiograph else 3
         outline = UNIT[axes]
-        offsets_ijk = np.zeros((len(rows), len(outline.points), 3))
-        offsets_ijk[:, :, :axes] = _region(covariance_ijk[:, :axes, :axes], outline.points)
-        points_ijk = (centres_ijk[:, None] + offsets_ijk).reshape(-1, 3)
+        spacing_mm = np.array(state.geometry.spacing_mm)
+        offsets_mm = np.zeros((len(rows), len(outline.points), 3))
+        offsets_mm[:, :, :axes] = _region_mm(
+            covariance_mm2[:, :axes, :axes], outline.points, _FLATTEST * spacing_mm[:axes].min()
+        )
+        points_ijk = (centres_ijk[:, None] + offsets_mm / spacing_mm).reshape(-1, 3)
         scalars = np.repeat(confidence, len(outline.points))
         self._draw(image.local_ras_mm(node, points_ijk), scalars, *outline.cells_of(len(rows)))
         self._shown = now
@@ -246,12 +249,13 @@ def _rows_with_region(landmarks: LandmarkSet) -> NDArray[np.intp]:
     return np.flatnonzero(np.array(here, bool) & known)
 
 
-def _region(covariance: FloatArray, unit: FloatArray) -> FloatArray:
+def _region_mm(covariance_mm2: FloatArray, unit: FloatArray, flattest_mm: float) -> FloatArray:
     """Offsets (N, P, D) on the borders of the 90 % regions of covariances (N, D, D), for points (P, D) of a unit sphere.
 
-    Those of a normal distribution: ``x.T @ inv(covariance) @ x`` is the chi-square quantile on the border.
+    Those of a normal distribution: ``x.T @ inv(covariance) @ x`` is the chi-square quantile on the border. No region is
+    flatter than ``flattest_mm`` to each side.
     """
     # What has no extent in some direction may come out below zero by a rounding.
-    variance, axes = np.linalg.eigh(covariance)
-    half_axes = np.maximum(np.sqrt(_CHI2_90[unit.shape[1]] * np.maximum(variance, 0)), _FLATTEST)
+    variance, axes = np.linalg.eigh(covariance_mm2)
+    half_axes = np.maximum(np.sqrt(_CHI2_90[unit.shape[1]] * np.maximum(variance, 0)), flattest_mm)
     return np.asarray(np.einsum("nij,nj,pj->npi", axes, half_axes, unit))

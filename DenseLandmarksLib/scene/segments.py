@@ -37,6 +37,8 @@ _STATUS, _REVIEW = "Segmentation.Status", "DenseLandmarks.Review"
 _SAME_VOXEL = 0.05
 # What rounding in memory does to it.
 _EXACT = 1e-6
+# The place of what was not shown yet: no other is the same.
+_NOWHERE = np.full((4, 4), np.nan)
 
 
 class Segments:
@@ -56,7 +58,7 @@ class Segments:
         self._added: dict[str, str] = {}
         # Where image and node were when they were shown last.
         self._index_to_world = self._node_to_world = np.eye(4)
-        self._index_to_node: FloatArray | None = None
+        self._index_to_node = _NOWHERE
 
     def adopt(self, node: Node, state: CaseState, image: ImageInScene) -> None:
         """Take over a node that came with a saved scene; what it holds is compared with ``state`` by :meth:`painted`."""
@@ -64,7 +66,7 @@ class Segments:
         node.SetUndoEnabled(False)
         self._shown = {structure: _Shown.of(state, structure) for structure in state.structures}
         self._remember_place(image.index_to(node))
-        self._index_to_node = None
+        self._index_to_node = _NOWHERE
 
     def show(self, state: CaseState, image: ImageInScene) -> None:
         """Bring the segments to what the case says; only what differs is touched.
@@ -81,7 +83,8 @@ class Segments:
         image.take_along(node)
         _set_display(node)
         index_to_node = image.index_to(node)
-        if self._index_to_node is None or not np.array_equal(index_to_node, self._index_to_node):
+        reference = node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole())
+        if reference != image.volume.GetID() or not np.array_equal(index_to_node, self._index_to_node):
             # What is painted from now on, in the Segment Editor, is painted on the image's voxels.
             node.SetReferenceImageGeometryParameterFromVolumeNode(image.volume)
         self._index_to_node = index_to_node
@@ -97,6 +100,8 @@ class Segments:
         order = (*ours, *(other for other in ids if other not in ours))
         if ids != order:
             segmentation.ReorderSegments(order)
+        if segmentation.GetSourceRepresentationName() != _LABELMAP:  # somebody made surfaces of it all
+            segmentation.SetSourceRepresentationName(_LABELMAP)
         if has_surfaces:
             segmentation.CreateRepresentation(_SURFACE)  # of the segments that lack it: those that changed
         self._remember_place(index_to_node)
@@ -166,7 +171,7 @@ class Segments:
         self.node.SetUndoEnabled(False)  # the session's undo is the only one
         self._shown.clear()
         self._added.clear()
-        self._index_to_node = None
+        self._index_to_node = _NOWHERE
 
     def _show_segment(self, state: CaseState, structure: str, index_to_node: FloatArray) -> None:
         assert self.node is not None
@@ -182,7 +187,8 @@ class Segments:
             labelmap = segment.GetRepresentation(_LABELMAP)
             others = (segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments()))
             if any(other is not segment and other.GetRepresentation(_LABELMAP) is labelmap for other in others):
-                segmentation.SeparateSegmentLabelmap(segment_id(structure))  # else its voxels stay behind in that of the others
+                # Else its voxels stay behind in that of the others.
+                segmentation.SeparateSegmentLabelmap(segment_id(structure))
             segment.RemoveRepresentation(_SURFACE)
             segment.SetLabelValue(1)
             segment.AddRepresentation(_LABELMAP, _labelmap(segmentation, shown.mask, index_to_node))
@@ -194,7 +200,7 @@ class Segments:
         """The segment that a person added and that has become this structure's, if there is one, called by its ID."""
         assert self.node is not None
         segmentation, was = self.node.GetSegmentation(), self._added.pop(structure, "")
-        segment = segmentation.GetSegment(was)
+        segment = None if was in map(segment_id, self._shown) else segmentation.GetSegment(was)
         if segment is None:
             return None
         editors = [
@@ -280,7 +286,7 @@ class _Shown:
     mask: _Mask
     made_from: tuple[tuple[Any, ...], tuple[Any, ...]]
     stamp: tuple[Any, ...] | None = None
-    index_to_node: FloatArray = field(default_factory=lambda: np.full((4, 4), np.nan))
+    index_to_node: FloatArray = field(default_factory=lambda: _NOWHERE)
 
     @classmethod
     def of(cls, state: CaseState, structure: str, before: _Shown | None = None) -> _Shown:
@@ -334,7 +340,7 @@ def _mask_in(segment: Any, places: Sequence[FloatArray], size: tuple[int, int, i
     """
     labelmap = segment.GetRepresentation(_LABELMAP)
     if labelmap is None:
-        return None if segment.GetContainedRepresentationNames() else _Mask.of(np.zeros((0, 0, 0), bool))
+        return None
     scalars = labelmap.GetPointData().GetScalars()
     if scalars is None or not scalars.GetNumberOfTuples():
         return _Mask.of(np.zeros((0, 0, 0), bool))
@@ -430,6 +436,8 @@ def _labelmap(segmentation: Any, mask: _Mask, index_to_node: FloatArray) -> Any:
 def _set_style(segment: Any, state: CaseState, structure: str) -> None:
     """Name, colour, terms and review; the status that a person gave a segment stays until its review is another."""
     style, review = structure_style(state, structure), state.structure_review(structure)
+    segment.SetNameAutoGenerated(False)  # else choosing other terms renames it
+    segment.SetColorAutoGenerated(False)
     if segment.GetName() != structure:
         segment.SetName(structure)
     if not np.allclose(segment.GetColor(), style.colour, atol=1e-6):

@@ -28,8 +28,6 @@ from DenseLandmarksLib.scene.scene_text import node_name, to_attribute
 NODE_CLASS = "vtkMRMLVectorVolumeNode"
 STRUCTURE = "DenseLandmarks.Structure"
 """The attribute of a node that names its structure, see :mod:`~DenseLandmarksLib.scene.scene_text`."""
-# Less than a matrix can say after it went through a file; more than floating point loses on the way through the world.
-_STILL = 1e-8
 
 
 class UvVolumes:
@@ -109,7 +107,7 @@ def _voxels(field: UvField, row: int) -> NDArray[np.float32]:
     voxels = np.zeros((len(numbers), *inside.shape, 3), np.float32)
     voxels[0, ..., 2] = inside
     for n, number in enumerate(numbers):
-        voxels[n, :, :, :2] = number.transpose(1,2,0)
+        voxels[n, inside, :2] = number[:, inside].T
     return voxels
 
 
@@ -151,8 +149,7 @@ def _lay(node: Node, to_ras_mm: NDArray[np.float64]) -> None:
     # either side of it.
     if np.linalg.det(to_ras_mm[:3, :3]) < 0:
         to_ras_mm[:, 2] *= -1
-    if np.abs(_ijk_to_ras_mm(node) - to_ras_mm).max() > _STILL:
-        node.SetIJKToRASMatrix(to_vtk(to_ras_mm))
+    node.SetIJKToRASMatrix(to_vtk(to_ras_mm))
 
 
 def _ijk_to_ras_mm(node: Node) -> NDArray[np.float64]:

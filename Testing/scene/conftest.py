@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from Testing.scene.offscreen import OffscreenSlice
+from Testing.scene.saved_scene import new_scene
 
 
 @pytest.fixture
 def scene() -> Any:
     """An empty scene of slicer-core."""
-    slicer = pytest.importorskip(
+    pytest.importorskip(
         "slicer",
         reason="slicer-core or a library it needs is not installed: there is no scene",
         exc_type=ImportError,
     )
-    return slicer.vtkMRMLScene()
+    return new_scene()
 
 
 @pytest.fixture

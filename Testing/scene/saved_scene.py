@@ -8,6 +8,18 @@ from typing import Any
 from zipfile import ZipFile
 
 
+def new_scene() -> Any:
+    """An empty scene that knows the file format of markups, as it does in every application of Slicer's.
+
+    Without it a bundle is written, and lists read, without a single point and without a word.
+    """
+    import slicer
+
+    scene = slicer.vtkMRMLScene()
+    scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
+    return scene
+
+
 def save_scene(scene: Any, path: Path) -> Path:
     """Write the whole scene to a bundle; returns ``path``."""
     assert scene.WriteToMRB(str(path))
@@ -18,7 +30,7 @@ def read_scene(path: Path, into: Any = None) -> Any:
     """A new scene with what a bundle holds, or a given one to which it is added."""
     import slicer
 
-    scene = slicer.vtkMRMLScene() if into is None else into
+    scene = new_scene() if into is None else into
     if scene.GetDataIOManager() is None:  # a scene unpacks bundles in the cache of its application
         cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
         cache.SetRemoteCacheDirectory(str(path.parent))

@@ -175,8 +175,6 @@ def test_a_segment_that_is_painted_is_journalled_and_saved(case: CaseInScene, li
 
     mask = structure_mask(case.session.state, "heart").copy()
     mask[0, :4, :5] = True
-    labelmap = slicer.vtkOrientedImageData()
-    case.segments.node.GetBinaryLabelmapRepresentation("heart", labelmap)
     whole = an_oriented_mask(case, mask)
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(whole, case.segments.node, "heart")
     case.poll()

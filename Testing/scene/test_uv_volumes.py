@@ -155,7 +155,7 @@ def test_each_structure_lies_on_the_radiograph_where_the_model_saw_it(
         assert np.linalg.norm(where[nearest] - points, axis=1).max() < 5  # of field pixels that measure 2.8
         held = uv_arrays(shown.volumes.nodes, [structure])["uv"][0]
         at = index[nearest].astype(int)
-        assert np.abs(held[:, at[:, 1], at[:, 0]].T - state.landmarks.template_uv[of_structure]).max() < 0.1
+        assert np.abs(held[:, at[:, 1], at[:, 0]].T - state.landmarks.template_uv[of_structure]).max() < 0.3
 
 
 def in_image(shown: Shown, structure: str = "heart") -> NDArray[np.float64]:
@@ -271,6 +271,7 @@ def test_only_our_volumes_are_removed(scene: Any, state: CaseState) -> None:
     shown = Shown(scene, state)
     shown.volumes.remove()
     assert nodes_of(scene, NODE_CLASS) == [other]
+    assert not shown.volumes.nodes
     assert shown.image.volume.GetScene() is scene
 
 
