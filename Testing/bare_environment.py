@@ -1,7 +1,8 @@
 """What a window must do with numpy, scipy, SimpleITK and pydicom alone, as Slicer brings them; run in a process of its own.
 
-``python -I -S Testing/bare_environment.py ROOT PACKAGES STEP FOLDER`` knows the standard library, the four packages that
-lie in PACKAGES, and the project. A step is a function that takes an empty folder; to add one, write it below.
+``python -I -S Testing/bare_environment.py ROOT PACKAGES STEP FOLDER`` knows the standard library, the packages that lie in
+PACKAGES, and the project. A step is a function that takes an empty folder; to add one, write it below. Steps with a scene
+get Slicer's own packages too.
 """
 
 from __future__ import annotations
@@ -24,20 +25,28 @@ if TYPE_CHECKING:
 Step = Callable[[Path], None]
 
 PRESENT = ("numpy", "scipy", "SimpleITK", "pydicom")
+SLICER = ("slicer", "slicer_core", "vtkmodules")
 ABSENT = (
     *("torch", "monai", "safetensors", "tensorboard"),
     *("PIL", "matplotlib", "contourpy", "skimage", "cv2", "tqdm"),
-    *("slicerio", "nrrd", "vtk", "vtkmodules", "slicer", "qt", "pytest"),
+    *("trame", "trame_slicer", "slicer_layer_dm", "PySide6", "slicerio", "nrrd", "qt", "pytest"),
 )
 ROOMS = ("geometry", "landmarks", "models", "worker", "annotation")
 # These run networks, in a process that has torch.
 WITH_NETWORKS = ("models/networks/", "models/predictors/", "worker/server")
 STEPS: dict[str, Step] = {}
+SCENE_STEPS: dict[str, Step] = {}
 
 
 def step(function: Step) -> Step:
     """Name a function as one of the steps."""
     STEPS[function.__name__] = function
+    return function
+
+
+def scene_step(function: Step) -> Step:
+    """Name a function as one of the steps with a scene."""
+    SCENE_STEPS[function.__name__] = function
     return function
 
 
@@ -47,21 +56,26 @@ def step(function: Step) -> Step:
 @step
 def only_the_four_packages_are_there(folder: Path) -> None:
     assert [name for name in PRESENT if importlib.util.find_spec(name) is None] == []
-    assert [name for name in ABSENT if importlib.util.find_spec(name) is not None] == []
+    assert [name for name in (*ABSENT, *SLICER) if importlib.util.find_spec(name) is not None] == []
 
 
 @step
 def every_module_opens(folder: Path) -> None:
+    assert open_rooms(ROOMS) > 80
+    assert not {*ABSENT, *SLICER} & {name.split(".")[0] for name in sys.modules}
+
+
+def open_rooms(rooms: tuple[str, ...]) -> int:
+    """Import every module of some rooms; returns how many there are."""
     library = Path(sys.path[0]) / "DenseLandmarksLib"
     opened = 0
-    for room in ROOMS:
+    for room in rooms:
         for path in sorted((library / room).rglob("*.py")):
             if path.relative_to(library).as_posix().startswith(WITH_NETWORKS):
                 continue
             importlib.import_module(".".join(path.relative_to(library.parent).with_suffix("").parts))
             opened += 1
-    assert opened > 80, opened
-    assert not set(ABSENT) & {name.split(".")[0] for name in sys.modules}
+    return opened
 
 
 # ---- images ------------------------------------------------------------------------------------------------------------
@@ -343,11 +357,106 @@ def work_that_was_lost_is_recovered(folder: Path) -> None:
     assert again.state.landmarks.names == ("apex",)
 
 
+# ---- a case in Slicer's scene --------------------------------------------------------------------------------------------
+
+
+@scene_step
+def the_room_of_the_scene_opens_without_slicer_itself(folder: Path) -> None:
+    assert [name for name in (*PRESENT, *SLICER) if importlib.util.find_spec(name) is None] == []
+    assert [name for name in ABSENT if importlib.util.find_spec(name) is not None] == []
+    assert open_rooms(("scene",)) > 15
+    assert "slicer" not in sys.modules
+
+
+@scene_step
+def a_case_is_worked_on_in_a_scene_that_is_saved_and_opened_again(folder: Path) -> None:
+    import numpy as np
+    import slicer
+
+    from DenseLandmarksLib.annotation.case_masks import structure_mask
+    from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
+    from DenseLandmarksLib.scene.desk import Desk
+    from DenseLandmarksLib.scene.ras import to_vtk
+    from DenseLandmarksLib.scene.record_node import same
+    from Testing.scene.open_cases import (
+        chest_library,
+        control_point,
+        everything_is_on_its_voxel,
+        point_lps_mm,
+        predict,
+        world_ras_mm,
+    )
+    from Testing.scene.saved_scene import new_scene, read_scene, save_scene
+
+    template = shipped_template()
+    library = chest_library(folder, template, 2)
+    scene, lines = new_scene(), []
+    desk = Desk(scene, "an annotator", lines.append, folder / "user")
+    case = desk.open(library.case(library.cases()[0].id))
+    predict(case.session, template)
+    name, other = template.structures[0].contour_names[5], template.structures[0].contour_names[9]
+    before = point_lps_mm(case, name)
+    node, n = control_point(case, name)
+    node.InvokeEvent(node.PointStartInteractionEvent)
+    for step_mm in (2.0, 4.0, 6.0):
+        node.SetNthControlPointPosition(n, -before[0] - step_mm, -before[1], before[2])
+        case.poll()
+    node.InvokeEvent(node.PointEndInteractionEvent)
+    case.poll()
+    np.testing.assert_allclose(point_lps_mm(case, name), before + [6, 0, 0], atol=1e-9)
+    case.undo()
+    np.testing.assert_array_equal(point_lps_mm(case, name), before)
+    case.redo()
+    _, gone = control_point(case, other)
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveNthControlPoint(gone)
+    case.poll()
+    landmarks = case.session.state.landmarks
+    assert landmarks.presence[landmarks.names.index(other)] is Presence.ABSENT
+    heart = case.segments.node.GetSegmentation().GetSegment("heart")
+    labelmap = heart.GetRepresentation("Binary labelmap")
+    x0, _, y0, _, z0, _ = labelmap.GetExtent()
+    labelmap.SetScalarComponentFromDouble(x0, y0, z0, 0, heart.GetLabelValue())
+    labelmap.Modified()
+    heart.Modified()
+    case.segments.node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+    case.poll()
+    assert case.session.state.structure_review("heart") is Review.CORRECTED
+    assert structure_mask(case.session.state, "heart")[z0, y0, x0]
+    turn = np.deg2rad(30)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(to_vtk(matrix))
+    case.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    case.poll()
+    rows = case.session.state.landmarks.of_structure("heart")
+    case.session.define_landmark("centre", case.session.state.landmarks.points_lps_mm[rows].mean(axis=0))
+    assert everything_is_on_its_voxel(case)
+    case.save()
+    state, world = case.session.state, world_ras_mm(case, "centre")
+    opened = read_scene(save_scene(scene, folder / "scene.mrb"))
+    desk.close()
+    left = {scene.GetNthNode(n).GetClassName() for n in range(scene.GetNumberOfNodes())}
+    assert left <= {"vtkMRMLLinearTransformNode", "vtkMRMLTransformStorageNode"}, left
+    again_desk = Desk(opened, "an annotator", lines.append, folder / "user")
+    (again,) = again_desk.reopen()
+    assert same(again.session.state, state)
+    assert everything_is_on_its_voxel(again)
+    np.testing.assert_allclose(world_ras_mm(again, "centre"), world, atol=1e-4)
+    following = again_desk.open_next(again, "order")
+    assert following is not None
+    predict(following.session, template)
+    following.poll()
+    assert "centre" in following.session.state.landmarks.names
+    assert len(lines) == 2, lines
+
+
 def main(arguments: list[str]) -> int:
     """Run one step; whatever fails is on stderr, and the last line says which modules came in."""
     root, packages, name, folder = arguments
     sys.path[:0] = [root, packages]
-    STEPS[name](Path(folder))
+    (STEPS | SCENE_STEPS)[name](Path(folder))
     came_in: Any = {module.split(".")[0] for module in sys.modules} & set(ABSENT)
     assert not came_in, came_in
     return 0
