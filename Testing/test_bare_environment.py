@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.scene.desk import Desk
 from Testing.bare_environment import ABSENT, PRESENT, SCENE_STEPS, STEPS
-from Testing.scene.open_cases import chest_library, predict
-from Testing.scene.saved_scene import new_scene, save_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = Path(__file__).with_name("bare_environment.py")
@@ -74,6 +71,10 @@ def test_with_slicers_packages_and_without_others(name: str, packages_with_slice
 def test_a_saved_scene_is_opened_where_nothing_of_ours_is(
     packages_with_slicer: Path, tmp_path: Path, chest_template: Template
 ) -> None:
+    from DenseLandmarksLib.scene.desk import Desk
+    from Testing.scene.open_cases import chest_library, predict
+    from Testing.scene.saved_scene import new_scene, save_scene
+
     library, scene = chest_library(tmp_path, chest_template), new_scene()
     desk = Desk(scene, "an annotator", print, tmp_path / "user")
     case = desk.open(library.case(library.cases()[0].id))

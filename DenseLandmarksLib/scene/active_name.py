@@ -145,12 +145,10 @@ def _set_style(display: Node) -> None:
     """White on dark, for bright and for dark images, and no glyph."""
     display.SetSaveWithScene(False)
     display.SetUndoEnabled(False)
-    display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(True)
     display.SetGlyphType(display.GlyphTypeInvalid)
     display.SetUseGlyphScale(True)
     display.SetGlyphScale(_AWAY)
-    display.SetColor(1.0, 1.0, 1.0)
     display.SetSelectedColor(1.0, 1.0, 1.0)
     text = display.GetTextProperty()
     text.SetBackgroundColor(0.0, 0.0, 0.0)

@@ -87,9 +87,10 @@ class CaseInScene:
         session.watch(lambda state: self._on_state(session, state))
         if saved is not None:
             self._adopt(saved)
+            self._touched = True  # what was defined elsewhere meanwhile is looked up with the first poll
         else:
             self._show(session.state)
-        self.settle()
+            self.settle()
 
     def poll(self) -> None:
         """Do what came up since the last call: a gesture that ended, or neighbours that come along with a drag."""
@@ -165,6 +166,7 @@ class CaseInScene:
         self.session = session
         session.watch(lambda state: self._on_state(session, state))
         self._show(session.state)
+        self._touched = True
 
     def offer(self, two_states: TwoStates) -> None:
         """Show what else the case could be until a person has chosen."""

@@ -66,8 +66,7 @@ class EyesOnlyModel:
 
     _what = ""
     _line_pixels = 1
-    # Of what is drawn in slices, and of surfaces in 3D. Slicer takes for covered, and out of the mouse's reach, the
-    # landmarks that lie behind something opaque in 3D.
+    # Of what is drawn in slices, and of surfaces in 3D, where a region is seen with the point in it.
     _line_opacity, _surface_opacity = 1.0, 0.35
 
     def __init__(self, scene: Any, case_name: str) -> None:
@@ -197,7 +196,7 @@ def add_for_eyes_only(scene: Any, node_class: str, name: str) -> Node:
     node.SetSaveWithScene(False)
     node.SetHideFromEditors(True)
     node.SetUndoEnabled(False)
-    node.SetSelectable(False)
+    node.SetSelectable(False)  # in 3D, points are placed on what can be picked
     return scene.AddNode(node)
 
 

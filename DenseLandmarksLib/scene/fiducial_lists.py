@@ -220,7 +220,7 @@ class FiducialLists:
         display.SetPropertiesLabelVisibility(False)
         display.SetPointLabelsVisibility(not many)
         display.SetUseGlyphScale(True)
-        display.SetGlyphScale(1.2 if many else 2.0)
+        display.SetGlyphScale(1.7 if many else 2.5)
         display.SetAttribute(_STYLE, repr(style))
 
 

@@ -22,7 +22,7 @@ from DenseLandmarksLib import __version__
 from DenseLandmarksLib.annotation.answer_record import put_answer
 from DenseLandmarksLib.annotation.array_file import MemoryStore, Store, array_bytes
 from DenseLandmarksLib.annotation.case_state import CaseState, ModelAnswer
-from DenseLandmarksLib.annotation.library.case import now
+from DenseLandmarksLib.annotation.library.case import now, one_line
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.mask_record import put_mask
 from DenseLandmarksLib.annotation.session import Session
@@ -74,7 +74,7 @@ class CaseRecord:
 
     def adopt(self, saved: SavedCase) -> None:
         """Go on with the text nodes of a case that is in the scene already."""
-        self.anchor, self._record = saved.anchor, saved.anchor.GetNodeReference(RECORD)
+        self.anchor, self._record = saved.anchor, saved.record
 
     def write(self, session: Session, nodes: CaseNodes) -> Node:
         """Have the scene say what the session says now; returns the anchor. Only what differs is touched.
@@ -95,11 +95,9 @@ class CaseRecord:
         _refer(anchor, SEGMENTATION, [nodes.segmentation])
         _refer(anchor, UV, nodes.uv.values())
         _refer(anchor, RECORD, [record])
-        sealed = _seal(self._content(session, nodes))
-        if record.GetText() != sealed:
+        sealed, said = _seal(self._content(session, nodes)), self._provenance(session)
+        if record.GetText() != sealed or _without_time(anchor.GetText()) != said:
             record.SetText(sealed)
-        said = self._provenance(session)
-        if _without_time(anchor.GetText()) != said:
             anchor.SetText(_readable(said | {"when": now()}))
         return anchor
 
@@ -183,6 +181,7 @@ class SavedCase:
     volume, lists, segmentation : nodes that show it, as far as they are still there; see :func:`structure_of` and
         :func:`names_of` for the lists.
     uv : the uv volumes by structure.
+    record : the node that holds the rest.
     """
 
     anchor: Node
@@ -197,19 +196,19 @@ class SavedCase:
     volume: Node | None
     lists: tuple[Node, ...]
     segmentation: Node | None
-    uv: dict[str, Node]
+    uv: Mapping[str, Node]
+    record: Node | None
 
     def state(self) -> CaseState:
         """The case as it was when the scene was saved, to the last bit.
 
         Raises :class:`InputError`, in one line, where the record or a uv volume is missing, damaged or edited.
         """
-        where = f"the scene's record of case {self.case_name}"
-        node = self.anchor.GetNodeReference(RECORD)
-        if node is None:
+        where = f"the scene's record of case {one_line(self.case_name)}"
+        if self.record is None:
             raise InputError(f"expected {where}, found none. {_REMEDY}")
         try:
-            content = _unseal(node.GetText())
+            content = _unseal(self.record.GetText())
             if content["case"] != _identity(self.library_id, self.case_id, self.revision, self.unsaved):
                 raise ValueError("the provenance of another")
             store = MemoryStore(where)
@@ -229,7 +228,7 @@ class SavedCase:
             arrays |= {f"{_FIELD}{name}": array for name, array in found.items()}
         if store.put(header, arrays) != key:
             raise InputError(
-                f"expected the uv volumes of case {self.case_name} as they were saved, got others. {_REMEDY}"
+                f"expected the uv volumes of case {one_line(self.case_name)} as they were saved, got others. {_REMEDY}"
             )
 
 
@@ -356,6 +355,7 @@ def _saved_case(anchor: Node) -> SavedCase:
         lists=_referred(anchor, LIST),
         segmentation=anchor.GetNodeReference(SEGMENTATION),
         uv={structure_of(node): node for node in _referred(anchor, UV)},
+        record=anchor.GetNodeReference(RECORD),
     )
     texts = (saved.library_id, saved.library_name, saved.case_id, saved.case_name, saved.who, saved.when)
     if not all(isinstance(text, str) for text in texts):

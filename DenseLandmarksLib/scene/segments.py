@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ _SAME_VOXEL = 0.05
 _EXACT = 1e-6
 # The place of what was not shown yet: no other is the same.
 _NOWHERE = np.full((4, 4), np.nan)
+# What a mask follows from: objects that nobody changes, compared by identity, and values, compared by equality.
+_Source = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 class Segments:
@@ -115,7 +118,7 @@ class Segments:
         all were painted.
         """
         node = self.node
-        if node is None or not is_in(self._scene, node) or not image.is_linear:
+        if node is None or not is_in(self._scene, node):
             return {}
         to_world = _to_world(node)
         if to_world is None:  # under a transform that bends: it is put back where it belongs
@@ -134,8 +137,8 @@ class Segments:
                 continue
             if not mask.same_as(shown.mask):
                 masks[structure] = mask.on_image(size)
-            elif stays:
-                shown.stamp = _stamp(segment)
+            elif stays:  # merged, or the like; whether it lies exactly where it should is looked at when it is shown
+                shown.stamp, shown.index_to_node = _stamp(segment), _NOWHERE
         self._added = {}
         ours = set(map(segment_id, self._shown))
         for other in segmentation.GetSegmentIDs():
@@ -177,7 +180,7 @@ class Segments:
         assert self.node is not None
         segmentation = self.node.GetSegmentation()
         shown = self._shown[structure] = _Shown.of(state, structure, self._shown.get(structure))
-        segment = segmentation.GetSegment(segment_id(structure)) or self._claimed(structure)
+        segment = self._claimed(structure) or segmentation.GetSegment(segment_id(structure))
         is_new = segment is None
         if is_new:
             segment = class_beside(segmentation, "vtkSegment")()
@@ -199,20 +202,30 @@ class Segments:
     def _claimed(self, structure: str) -> Any:
         """The segment that a person added and that has become this structure's, if there is one, called by its ID."""
         assert self.node is not None
-        segmentation, was = self.node.GetSegmentation(), self._added.pop(structure, "")
-        segment = None if was in map(segment_id, self._shown) else segmentation.GetSegment(was)
-        if segment is None:
-            return None
+        segmentation, wanted, now = self.node.GetSegmentation(), segment_id(structure), self._added.pop(structure, "")
+        segment = segmentation.GetSegment(now)
+        if segment is not None and now != wanted:
+            if segmentation.GetSegment(wanted) is not None:  # added as well, and renamed to something else
+                spare = segmentation.GenerateUniqueSegmentID(wanted)
+                self._change_id(wanted, spare)
+                self._added = {name: spare if added == wanted else added for name, added in self._added.items()}
+            self._change_id(now, wanted)
+        return segment
+
+    def _change_id(self, now: str, wanted: str) -> None:
+        """Have a segment go by another ID; who paints in it goes on painting in it."""
+        assert self.node is not None
+        segmentation = self.node.GetSegmentation()
         editors = [
             editor
             for editor in _nodes(self._scene, "vtkMRMLSegmentEditorNode")
-            if editor.GetSegmentationNode() is self.node and editor.GetSelectedSegmentID() == was
+            if editor.GetSegmentationNode() is self.node and editor.GetSelectedSegmentID() == now
         ]
-        segmentation.RemoveSegment(was)
-        segmentation.AddSegment(segment, segment_id(structure))
-        for editor in editors:  # the person goes on painting in it
-            editor.SetSelectedSegmentID(segment_id(structure))
-        return segment
+        segment = segmentation.GetSegment(now)
+        segmentation.RemoveSegment(now)
+        segmentation.AddSegment(segment, wanted)
+        for editor in editors:
+            editor.SetSelectedSegmentID(wanted)
 
     def _remember_place(self, index_to_node: FloatArray) -> None:
         to_world = None if self.node is None else _to_world(self.node)
@@ -249,8 +262,7 @@ class _Mask:
     @classmethod
     def of(cls, voxels: NDArray[np.bool_], start_ijk: Sequence[int] = (0, 0, 0)) -> _Mask:
         """``voxels`` (Z, Y, X) of an image, the first of them at ``start_ijk``."""
-        k, j, i = (int(start) for start in reversed(start_ijk))
-        starts = [k, j, i]
+        starts = [int(start) for start in reversed(start_ijk)]
         for axis in range(3):
             used = np.flatnonzero(voxels.any(axis=tuple({0, 1, 2} - {axis})))
             if not len(used):
@@ -284,7 +296,7 @@ class _Shown:
     """
 
     mask: _Mask
-    made_from: tuple[tuple[Any, ...], tuple[Any, ...]]
+    made_from: _Source
     stamp: tuple[Any, ...] | None = None
     index_to_node: FloatArray = field(default_factory=lambda: _NOWHERE)
 
@@ -294,15 +306,11 @@ class _Shown:
         made_from = _made_from(state, structure)
         if before is not None and _is_same(made_from, before.made_from):
             return before
-        mask = _Mask.of(structure_mask(state, structure))
-        if before is not None and mask.same_as(before.mask):
-            before.made_from = made_from
-            return before
-        return cls(mask, made_from)
+        return cls(_Mask.of(structure_mask(state, structure)), made_from)
 
 
-def _made_from(state: CaseState, structure: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What :func:`structure_mask` looks at: objects that nobody changes, and values."""
+def _made_from(state: CaseState, structure: str) -> _Source:
+    """What :func:`structure_mask` looks at."""
     if structure in state.painted:
         return (state.painted[structure],), ()
     assert state.answer is not None
@@ -318,12 +326,9 @@ def _made_from(state: CaseState, structure: str) -> tuple[tuple[Any, ...], tuple
     return (prediction.masks, prediction.grid), values
 
 
-def _is_same(
-    made_from: tuple[tuple[Any, ...], tuple[Any, ...]], other: tuple[tuple[Any, ...], tuple[Any, ...]]
-) -> bool:
+def _is_same(made_from: _Source, other: _Source) -> bool:
     (objects, values), (other_objects, other_values) = made_from, other
-    same_objects = len(objects) == len(other_objects) and all(map(lambda a, b: a is b, objects, other_objects))
-    return same_objects and values == other_values
+    return len(objects) == len(other_objects) and all(map(is_, objects, other_objects)) and values == other_values
 
 
 def _stamp(segment: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DenseLandmarksLib.annotation.array_file import ArrayStore, array_bytes
+from DenseLandmarksLib.annotation.array_file import ArrayStore, MemoryStore, array_bytes
 from DenseLandmarksLib.errors import InputError
 
 ARRAYS = {
@@ -117,3 +117,49 @@ def test_what_is_missing_and_what_cannot_be_written_is_told_in_one_line(tmp_path
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"expected to write arrays to .*, got 'Not a directory'"):
         ArrayStore(tmp_path / "file" / "arrays").put({}, {})
+
+
+def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path: Path) -> None:
+    folder, memory = ArrayStore(tmp_path), MemoryStore()
+    key = folder.put(HEADER, ARRAYS)
+    assert memory.put(HEADER, ARRAYS) == key
+    assert memory.put({}, {"a": np.zeros(1)}) == folder.put({}, {"a": np.zeros(1)}) != key
+    assert len(memory.keys) == 2
+    (header, arrays), (wanted_header, wanted) = memory.get(key), folder.get(key)
+    assert (header, list(arrays)) == (wanted_header, list(wanted))
+    assert list(header["order"]) == ["z", "a"]
+    for name, array in wanted.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert arrays[name].tobytes() == array.tobytes()
+    with pytest.raises(ValueError, match="expected an array of numbers"):
+        memory.put({}, {"a": np.array([object()])})
+
+
+def test_nobody_can_change_what_is_kept_in_memory() -> None:
+    memory, given = MemoryStore(), np.zeros(3)
+    key = memory.put({"a": [1]}, {"a": given})
+    header, arrays = memory.get(key)
+    header["a"].append(2)
+    with pytest.raises(ValueError, match="read-only"):
+        arrays["a"][0] = 1
+    arrays["b"] = given
+    assert memory.get(key)[0] == {"a": [1]}
+    assert list(memory.get(key)[1]) == ["a"]
+    given[0] = 1  # the giver's own array stays the giver's
+
+
+def test_an_array_file_can_be_taken_into_memory_and_damage_is_told_in_one_line() -> None:
+    memory = MemoryStore("the record of a case")
+    key, whole = array_bytes(HEADER, ARRAYS)
+    assert memory.put_bytes(whole) == key
+    assert memory.get(key)[0] == HEADER
+    no_header, no_object = io.BytesIO(), io.BytesIO()
+    np.savez(no_header, a=np.zeros(1))
+    np.savez(no_object, **{"header.json": np.frombuffer(b"[]", np.uint8)})
+    for damaged in (b"", b"PK", whole[:100], no_header.getvalue(), no_object.getvalue()):
+        with pytest.raises(InputError, match=r"^expected a whole array file in the record of a case, got .*\.$"):
+            memory.put_bytes(damaged)
+    for no_key in ("0" * 32, None, 3, ["a"]):
+        with pytest.raises(InputError, match=r"^expected the key of arrays in the record of a case, got .*\.$"):
+            memory.get(no_key)  # type: ignore[arg-type]
+    assert memory.keys == (key,)

@@ -14,6 +14,7 @@ import torch
 from Testing.benchmarks.library import library_rows
 from Testing.benchmarks.predict import predict_rows
 from Testing.benchmarks.read_out import read_out_rows
+from Testing.benchmarks.scene import scene_rows
 from Testing.benchmarks.timing import markdown_table
 from Testing.benchmarks.uv_maps import uv_map_rows
 from Testing.benchmarks.worker import worker_rows
@@ -28,7 +29,11 @@ def main() -> None:
         f"Medians of calls made in turns; ratios within a turn. {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
         f"torch threads, 1 BLAS thread, load {os.getloadavg()[0]:.1f} before the start (above 0.5, the machine was busy).\n"
     )
-    print(markdown_table([*read_out_rows(), *uv_map_rows(), *predict_rows(), *worker_rows(), *library_rows()]))
+    print(
+        markdown_table(
+            [*read_out_rows(), *uv_map_rows(), *predict_rows(), *worker_rows(), *library_rows(), *scene_rows()]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class OffscreenSlice:
         self.app = SlicerApp()
         self.scene = self.app.scene
         self.view = SliceView(self.scene, self.app.app_logic, "Red", _WhenAsked())
+        # What is drawn first lies below: the image, whenever it comes.
+        self.view._render_manager._AddSliceActorToRendererIfNeeded()
         self.view.render_window().SetMultiSamples(0)
         self.view.render_window().SetSize(*size)
         vtkObject.GlobalWarningDisplayOn()
@@ -84,9 +86,13 @@ class OffscreenSlice:
         return round(x), round(y)
 
     def move(self, x: int, y: int) -> None:
-        """Move the mouse."""
-        self._event("MouseMoveEvent", x, y)
+        """Move the mouse, and draw."""
+        self.move_unseen(x, y)
         self.render()
+
+    def move_unseen(self, x: int, y: int) -> None:
+        """Move the mouse without drawing a frame."""
+        self._event("MouseMoveEvent", x, y)
 
     def press(self, x: int, y: int, button: str = "Left") -> None:
         """Press a mouse button where the mouse is moved to before."""

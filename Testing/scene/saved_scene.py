@@ -37,7 +37,8 @@ def read_scene(path: Path, into: Any = None) -> Any:
         manager.SetCacheManager(cache)
         scene.SetCacheManager(cache)
         scene.SetDataIOManager(manager)
-    assert scene.ReadFromMRB(str(path)), f"{path} cannot be opened"
+    said = slicer.vtkMRMLMessageCollection()
+    assert scene.ReadFromMRB(str(path), False, said), said.GetAllMessagesAsString()
     return scene
 
 

@@ -17,6 +17,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial import KDTree
 from scipy.stats import chi2
+from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.case_state import CaseState
@@ -146,6 +147,8 @@ def test_the_ellipse_lies_about_its_point_and_holds_it_with_90_percent(scene: An
         put_under_transform(image, harden=how == "hardened")
     ellipses = Ellipses(scene, "film")
     ellipses.show(state, image)
+    if how == "under a transform":
+        image.volume.GetParentTransformNode().Inverse()  # what lies on the image goes along without being asked
     drawn_ijk = drawn_index_ijk(ellipses.node, image.volume)
     np.testing.assert_allclose(drawn_ijk[:, :, 2], 0, atol=1e-6)  # in the image's plane
     np.testing.assert_allclose(drawn_ijk.mean(1), index, atol=1e-6)
@@ -178,8 +181,6 @@ def test_in_a_volume_the_region_is_an_ellipsoid(scene: Any) -> None:
     across = np.abs(offsets @ geometry.axes_lps[:, 2]).max()
     assert across == pytest.approx(4.0 * np.sqrt(chi2.ppf(0.9, 3)), rel=0.01)
     # A closed surface: a slice through it shows a closed line. Each edge belongs to two triangles.
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-
     triangles = vtk_to_numpy(ellipses.node.GetPolyData().GetPolys().GetConnectivityArray()).reshape(-1, 3)
     edges = Counter(frozenset((a, b)) for corners in triangles.tolist() for a, b in combinations(corners, 2))
     assert set(edges.values()) == {2}
@@ -252,8 +253,8 @@ def test_the_regions_follow_every_edit_and_are_left_alone_between(scene: Any) ->
     ):
         ellipses.show(replace(state, landmarks=replace(landmarks, **change)), image)
         assert ellipses.node.GetPolyData() is not drawn, change
+        ellipses.show(state, image)
         drawn = ellipses.node.GetPolyData()
-    ellipses.show(state, image)
     put_under_transform(image, harden=True)
     ellipses.show(state, image)
     np.testing.assert_allclose(drawn_index_ijk(ellipses.node, image.volume).mean(1), index, atol=1e-6)
@@ -266,7 +267,19 @@ def test_the_regions_follow_every_edit_and_are_left_alone_between(scene: Any) ->
     image = ImageInScene(add_volume_node(scene, film), film.geometry)
     ellipses.show(state, image)
     assert scene.IsNodePresent(ellipses.node)
+    assert scene.IsNodePresent(ellipses.node.GetDisplayNode().GetColorNode())
     np.testing.assert_allclose(drawn_index_ijk(ellipses.node, image.volume).mean(1), index, atol=1e-6)
+
+
+def test_a_landmark_of_unknown_confidence_is_doubtful(scene: Any) -> None:
+    film = an_image()
+    index = np.array([[60.0, 70.0, 0.0], [120, 40, 0]])
+    state = a_state(film.geometry, index, [a_covariance(film.geometry, 30, LONG, SHORT)] * 2)
+    state = replace(state, landmarks=replace(state.landmarks, confidence=np.array([np.nan, 0.5])))
+    ellipses = Ellipses(scene, "film")
+    ellipses.show(state, ImageInScene(add_volume_node(scene, film), film.geometry))
+    scalars = vtk_to_numpy(ellipses.node.GetPolyData().GetPointData().GetScalars())
+    np.testing.assert_array_equal(scalars, np.repeat([0.0, 0.5], 32))
 
 
 def test_undo_of_the_scene_takes_no_region_back(scene: Any) -> None:
@@ -310,6 +323,7 @@ def test_regions_are_not_saved_and_appear_in_no_list(screen: OffscreenSlice, tmp
     ours = node_ids(screen.scene) - before
     assert len(ours) == 3
     assert all(screen.scene.GetNodeByID(node).GetHideFromEditors() for node in ours)
+    assert not any(screen.scene.GetNodeByID(node).GetSelectable() for node in ours)
     assert_nothing_is_saved(screen, ours, tmp_path)
 
 

@@ -172,7 +172,7 @@ def test_a_ghost_is_seen_faintly_in_its_structures_colour(screen: OffscreenSlice
         at = rows[mine], columns[mine]
         colour = 255 * np.array(structure_style(state, structure).colour)
         added, full = (seen[at] - without[at]).ravel(), (colour - without[at]).ravel()
-        assert added @ full / (full @ full) == pytest.approx(0.6, abs=0.15)
+        assert 0.25 < added @ full / (full @ full) < 0.65
         assert np.corrcoef(added, full)[0, 1] > 0.9
     assert not set(map(tuple, xy(screen, image, PREDICTED))) & set(map(tuple, changed.tolist()))
 

@@ -35,7 +35,6 @@ from DenseLandmarksLib.scene import record_node
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.record_node import (
     NODE_CLASS,
-    RECORD,
     CaseNodes,
     CaseRecord,
     SavedCase,
@@ -47,7 +46,7 @@ from DenseLandmarksLib.scene.record_node import (
 from DenseLandmarksLib.scene.uv_volumes import STRUCTURE, UvVolumes
 from DenseLandmarksLib.scene.volume_node import add_volume_node
 from Testing.annotation.perfect_answer import chest_image, perfect_answer
-from Testing.scene.saved_scene import files_in, nodes_of, read_scene, said_in_new_process, save_scene
+from Testing.scene.saved_scene import files_in, new_scene, nodes_of, read_scene, said_in_new_process, save_scene
 from Testing.test_privacy import CR, found_in, radiograph
 
 A = "right_lung_10"
@@ -117,7 +116,8 @@ def only_case(scene: Any) -> SavedCase:
 
 
 def record_of(case: SavedCase) -> Any:
-    return case.anchor.GetNodeReference(RECORD)
+    assert case.record is not None
+    return case.record
 
 
 def test_a_saved_scene_gives_the_case_back_to_the_last_bit(scene: Any, session: Session, tmp_path: Path) -> None:
@@ -185,11 +185,9 @@ def test_who_opens_the_scene_elsewhere_looks_up_the_same_place_and_goes_on(
 def test_scenes_that_are_added_to_others_keep_their_cases_apart(
     scene: Any, library: Library, chest_template: Template, tmp_path: Path
 ) -> None:
-    import slicer
-
     one, two, three = (open_session(library, chest_template, tmp_path, seed) for seed in range(3))
     Shown(scene, one)
-    other = slicer.vtkMRMLScene()
+    other = new_scene()
     Shown(other, two)
     Shown(other, three)
     first, pair = save_scene(scene, tmp_path / "one.mrb"), save_scene(other, tmp_path / "pair.mrb")
@@ -233,15 +231,17 @@ def test_no_name_keeps_a_scene_from_being_saved_and_opened(
     scene: Any, session: Session, tmp_path: Path, name: str
 ) -> None:
     session.case = replace(session.case, name=name)
-    session.place(f"landmark {name}", session.state.landmarks.points_lps_mm[0], f"list {name}")
-    session.paint(f"painted {name}", np.ones(session.state.geometry.size[::-1], bool))
+    # The journal takes text only, the names of files are not always that.
+    text = name.encode("utf-8", "replace").decode()
+    session.place(f"landmark {text}", session.state.landmarks.points_lps_mm[0], f"list {text}")
+    session.paint(f"painted {text}", np.ones(session.state.geometry.size[::-1], bool))
     session.who = name
     Shown(scene, session)
     case = only_case(read_scene(save_scene(scene, tmp_path / "case.mrb")))
     assert same(case.state(), session.state)
     assert (case.case_name, case.who) == (name, name)
     names = {structure_of(node): names_of(node) for node in case.lists}
-    assert names[f"list {name}"] == (f"landmark {name}",)
+    assert names[f"list {text}"] == (f"landmark {text}",)
     assert {*case.uv} == {*session.state.answer.prediction.structures}  # type: ignore[union-attr]
 
 
@@ -295,7 +295,7 @@ def test_a_case_with_little_in_it_comes_back(
 
 
 def test_a_volume_without_structures_comes_back(scene: Any, library: Library, tmp_path: Path) -> None:
-    volume = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (12, 30, 40)).astype(np.int16))
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (12, 50, 40)).astype(np.int16))
     volume.SetSpacing((0.5, 0.8, 2.0))
     sitk.WriteImage(volume, str(tmp_path / "ct.nrrd"))
     session = Session(library.add(tmp_path / "ct.nrrd"), "", data_folder=tmp_path / "user")
@@ -332,6 +332,15 @@ def test_the_scene_follows_the_session_from_edit_to_edit(scene: Any, session: Se
     assert len(nodes_of(scene, NODE_CLASS)) == 2
 
 
+def test_a_case_says_when_it_was_changed_last_not_when_it_was_looked_at(scene: Any, session: Session) -> None:
+    shown, long_ago = Shown(scene, session), "2020-01-01T00:00:00+00:00"
+    for do, same_time in ((lambda: None, True), (lambda: session.mark_unsure(A), False), (session.save, False)):
+        set_text(shown.record.anchor, only_case(scene).when, long_ago)
+        do()
+        shown.write()
+        assert (only_case(scene).when == long_ago) == same_time
+
+
 def test_writing_the_same_again_touches_nothing(scene: Any, session: Session) -> None:
     shown = Shown(scene, session)
     heard: list[str] = []
@@ -363,6 +372,19 @@ def test_an_edit_of_a_landmark_does_not_encode_field_and_masks_again(
     assert "answer" in encoded
     assert "mask" not in encoded
     assert same(only_case(scene).state(), session.state)
+
+
+def test_the_field_lies_in_its_volumes_alone_and_in_the_record_where_there_are_none(
+    scene: Any, session: Session
+) -> None:
+    shown = Shown(scene, session)
+    small = len(record_of(only_case(scene)).GetText())
+    for uv, is_small in (({}, False), (shown.nodes.uv, True)):
+        shown.record.write(session, replace(shown.nodes, uv=uv))
+        case = only_case(scene)
+        assert list(case.uv) == list(uv)
+        assert same(case.state(), session.state)
+        assert (len(record_of(case).GetText()) == small) == is_small
 
 
 def test_who_goes_on_in_an_opened_scene_goes_on_in_the_same_nodes(scene: Any, session: Session, tmp_path: Path) -> None:
@@ -472,7 +494,14 @@ def test_what_was_changed_is_told_in_one_line_and_never_taken_for_the_case(
     Shown(scene, session)
     assert same(only_case(scene).state(), session.state)
     damage(scene, only_case(scene))
-    with pytest.raises(InputError, match=r"^expected .*, got .*\. Open .*\.$"):
+    with pytest.raises(InputError, match=r"^expected .*, (got|found) .*\. Open .*\.$"):
+        only_case(scene).state()
+
+
+def test_whoever_changed_the_field_is_told_that_it_is_the_field(scene: Any, session: Session) -> None:
+    Shown(scene, session)
+    set_voxel(only_case(scene))
+    with pytest.raises(InputError, match="^expected the uv volumes of case film-0 as they were saved, got others"):
         only_case(scene).state()
 
 

@@ -202,7 +202,7 @@ def test_a_scene_older_than_its_library_offers_both_and_loses_neither(
     desk_again = Desk(opened, "an annotator", lines.append, user)
     (again,) = desk_again.reopen()
     assert again.two_states is not None
-    assert "revision 1" in lines[-1]
+    assert f"revision 1{' and unsaved work' if unsaved else ' ('}" in lines[-1]
     assert "revision 2" in lines[-1]
     assert same(again.session.state, library_state)
     assert same(again.two_states.scene_state, scene_state)
