@@ -32,7 +32,7 @@ mutations: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.mutations
 
 # The pictures of the README.
-screenshots: $(VENV)/demo-installed
+screenshots: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.screenshots
 
 # The stamps are younger than what they were made from, so a second call installs nothing.

@@ -22,6 +22,7 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
+from Testing.scene.pictures import begin, in_one_picture, states
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
 from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
@@ -100,8 +101,18 @@ def picture_of_a_correction(folder: Path) -> None:
     figure.savefig(FOLDER / "correction.png")
 
 
+def picture_of_the_scene(folder: Path) -> None:
+    """A case in a slice view of Slicer's, in the main states of the work on it."""
+    whole = in_one_picture(list(states(begin(folder), folder)))
+    whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS).quantize(
+        256, dither=Image.Dither.NONE
+    ).save(FOLDER / "scene.png", optimize=True)
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         picture_of_the_demo(Path(temporary))
         picture_of_a_film_that_lies_on_its_side(Path(temporary))
         picture_of_a_correction(Path(temporary))
+    with tempfile.TemporaryDirectory() as temporary:
+        picture_of_the_scene(Path(temporary))

@@ -30,7 +30,7 @@ from DenseLandmarksLib.scene.record_node import CaseNodes, CaseRecord, SavedCase
 from DenseLandmarksLib.scene.segments import Segments
 from DenseLandmarksLib.scene.two_states import TwoStates
 from DenseLandmarksLib.scene.uv_volumes import UvVolumes
-from DenseLandmarksLib.scene.volume_node import add_volume_node, image_of_volume_node
+from DenseLandmarksLib.scene.volume_node import add_volume_node, image_of_volume_node, turn_slices_round
 
 # On an image that we added: it goes when the case goes.
 _ADDED = "DenseLandmarks.Added"
@@ -65,7 +65,7 @@ class CaseInScene:
         self._scene, self._tell, name = scene, tell, session.case.name
         if saved is not None:
             volume = saved.volume
-        if volume is not None and not self._is_image_of_case(volume):
+        if volume is not None and not self._is_image_of_case(volume, turn_round=True):
             raise InputError(f"expected the image of case {name}, got {volume.GetName()!r}. Choose the case's image.")
         volume = volume or self._add_volume()
         geometry = session.state.geometry
@@ -79,15 +79,14 @@ class CaseInScene:
         self._placing: _NewPoint | None = None
         self._observers, self._voxels_time = Observers(), self._time_of_voxels()
         self._transform_id = volume.GetTransformNodeID()
-        self._touched = self._showing = False
+        self._touched = self._showing = self._settling = False
         self._dragging: set[str] = set()
         self._looked_up_in: ModelAnswer | None = None
         self._observers.add(scene, scene.NodeRemovedEvent, self._on_touch)  # perhaps one of ours
         self._observers.add(scene, scene.StartCloseEvent, self._on_scene_close)
         session.watch(lambda state: self._on_state(session, state))
         if saved is not None:
-            self._adopt(saved)
-            self._touched = True  # what was defined elsewhere meanwhile is looked up with the first poll
+            self._adopt(saved)  # what was defined elsewhere meanwhile is looked up with the first poll
         else:
             self._show(session.state)
             self.settle()
@@ -98,11 +97,9 @@ class CaseInScene:
             return
         if self._placing is not None:
             self._poll_placing(self._placing)
-        if not self._touched:
-            return
-        if self._dragging:
+        if self._dragging and self._touched:
             self._show_what_comes_along()
-        else:
+        elif self._touched or self.session.state.answer is not self._looked_up_in:
             self.settle()
 
     def settle(self) -> bool:
@@ -117,13 +114,17 @@ class CaseInScene:
         if not is_in(self._scene, self.image.volume):
             self._end("the image was taken out of the scene")
             return False
-        self._check_image()
-        spacing_mm = self.image.spacing_given_mm
-        if spacing_mm is not None:
-            attempt(self._tell, self.session.correct_spacing, spacing_mm)
-        self._do_what_was_done(STILL_MM)
-        self._look_up_new_landmarks()
-        self._show(self.session.state)
+        self._settling = True
+        try:
+            self._check_image()
+            spacing_mm = self.image.spacing_given_mm
+            if spacing_mm is not None:
+                attempt(self._tell, self.session.correct_spacing, spacing_mm)
+            self._do_what_was_done(STILL_MM)
+            self._look_up_new_landmarks()
+            self._show(self.session.state)
+        finally:
+            self._settling = False
         return True
 
     def place(
@@ -165,8 +166,8 @@ class CaseInScene:
         self.session.close()
         self.session = session
         session.watch(lambda state: self._on_state(session, state))
+        self._looked_up_in = None
         self._show(session.state)
-        self._touched = True
 
     def offer(self, two_states: TwoStates) -> None:
         """Show what else the case could be until a person has chosen."""
@@ -213,9 +214,11 @@ class CaseInScene:
     def _look_up_new_landmarks(self) -> None:
         """Find in this case what was defined in others, once for each answer of a model."""
         state = self.session.state
-        if state.answer is None or state.answer is self._looked_up_in:
+        if state.answer is self._looked_up_in:
             return
         self._looked_up_in = state.answer
+        if state.answer is None:
+            return
         new = [landmark for landmark in self.session.landmarks_of_library() if fits(state, landmark)]
         if new and attempt(self._tell, self.session.look_up, *new):
             self._tell(f"Looked up from other cases: {', '.join(landmark.name for landmark in new)}.")
@@ -249,10 +252,11 @@ class CaseInScene:
     # What is shown.
 
     def _on_state(self, session: Session, state: CaseState) -> None:
-        if self.is_open and session is self.session:
+        if not self.is_open or session is not self.session:
+            return
+        # What a person is about to do in the scene comes first: the next poll takes it over, and shows both.
+        if self._settling or not self._touched:
             self._show(state)
-            if state.answer is not self._looked_up_in:
-                self._touched = True
 
     def _show(self, state: CaseState) -> None:
         with self._our_doing():
@@ -348,8 +352,18 @@ class CaseInScene:
         volume.SetAttribute(_ADDED, "1")
         return volume
 
-    def _is_image_of_case(self, volume: Node) -> bool:
-        return self.session.case.has_pixels_of(image_of_volume_node(volume, SpacingSource.UNKNOWN))
+    def _is_image_of_case(self, volume: Node, turn_round: bool = False) -> bool:
+        """Whether a volume has the pixels of the case; where Slicer turned its slices round, turn them back if asked."""
+        has_pixels = self.session.case.has_pixels_of
+        if has_pixels(image_of_volume_node(volume, SpacingSource.UNKNOWN)):
+            return True
+        if not turn_round:
+            return False
+        turn_slices_round(volume)
+        if has_pixels(image_of_volume_node(volume, SpacingSource.UNKNOWN)):
+            return True
+        turn_slices_round(volume)
+        return False
 
     def _check_image(self) -> None:
         """Put right what a case cannot go on with: an image that is bent, or has other pixels."""

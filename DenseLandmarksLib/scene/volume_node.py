@@ -44,6 +44,21 @@ def voxels_zyx(node: Node) -> NDArray[Any]:
     return voxels
 
 
+def turn_slices_round(node: Node) -> None:
+    """Count the slices of a volume node from its other end; every voxel stays where it is in the scene.
+
+    Slicer does so when it reads a volume whose axes are left-handed, also out of its own bundles. Done once more, the
+    voxels have the indices again that they have in the image's file.
+    """
+    matrix = vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    turned = from_vtk(matrix)
+    turned[:3, 3] += turned[:3, 2] * (node.GetImageData().GetDimensions()[2] - 1)
+    turned[:3, 2] *= -1
+    node.SetAndObserveImageData(_image_data(voxels_zyx(node)[::-1]))
+    node.SetIJKToRASMatrix(to_vtk(turned))
+
+
 def image_of_volume_node(node: Node, source: SpacingSource) -> MedicalImage:
     """A scalar volume node as an image of the library, in the node's own frame; transforms above it are left out.
 

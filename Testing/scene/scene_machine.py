@@ -215,6 +215,12 @@ class Walk:
 
     def sit_down(self, scene: Any) -> None:
         """Begin to work in a scene."""
+        import slicer
+
+        # Every application of Slicer's has this logic: it registers how segments are converted. Without it an empty
+        # segmentation, also one of somebody else's, ends the process when the scene is saved.
+        self._logic = slicer.vtkSlicerSegmentationsModuleLogic()
+        self._logic.SetMRMLScene(scene)
         self.scene, self.desk = scene, Desk(scene, "an annotator", self.lines.append, self.user)
 
     def library_case(self, n: int) -> LibraryCase:

@@ -198,6 +198,23 @@ def an_oriented_mask(case: CaseInScene, mask: np.ndarray) -> Any:
     return data
 
 
+def test_a_prediction_that_comes_during_a_drag_does_not_take_the_point_away(
+    case: CaseInScene, chest_template: Template
+) -> None:
+    before = point_lps_mm(case, A)
+    node, n = control_point(case, A)
+    node.InvokeEvent(node.PointStartInteractionEvent)
+    node.SetNthControlPointPosition(n, -before[0] - 3, -before[1], before[2])
+    case.poll()
+    node.SetNthControlPointPosition(n, -before[0] - 5, -before[1], before[2])
+    predict(case.session, chest_template, shift_px=(2.0, 0.0))
+    assert node.GetNthControlPointPosition(n)[0] == -before[0] - 5
+    node.InvokeEvent(node.PointEndInteractionEvent)
+    case.poll()
+    np.testing.assert_allclose(point_lps_mm(case, A), before + [5, 0, 0], atol=1e-6)
+    assert everything_is_on_its_voxel(case)
+
+
 def test_a_drag_and_a_stroke_at_once_are_both_kept(case: CaseInScene) -> None:
     import slicer
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from DenseLandmarksLib.annotation.case_masks import structure_mask
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.landmarks.template import Template
@@ -19,6 +21,7 @@ from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.ras import to_vtk
 from DenseLandmarksLib.scene.record_node import same
+from DenseLandmarksLib.scene.volume_node import add_volume_node, voxels_zyx
 from Testing.scene.open_cases import (
     chest_library,
     control_point,
@@ -28,6 +31,7 @@ from Testing.scene.open_cases import (
     world_ras_mm,
 )
 from Testing.scene.saved_scene import files_in, nodes_of, read_scene, save_scene
+from Testing.scene.test_volume_node import DIRECTIONS, an_image
 
 A, B = "right_lung_10", "right_lung_11"
 LIST = "vtkMRMLMarkupsFiducialNode"
@@ -292,6 +296,34 @@ def test_a_case_under_a_transform_survives_saving_to_a_ten_thousandth_of_a_milli
         Session(case.session.case, "somebody", data_folder=user).state.landmarks.points_lps_mm,
         state.landmarks.points_lps_mm,
     )
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_a_volume_hangs_as_it_hung_when_its_scene_is_opened_again(
+    scene: Any,
+    desk: Desk,
+    tmp_path: Path,
+    saved_and_opened: Callable[[], Any],
+    user: Path,
+    lines: list[str],
+    direction: np.ndarray,
+) -> None:
+    """Slicer reads a left-handed volume with its slices in reverse order."""
+    image = an_image(direction, slices=12)
+    case = desk.open_volume(add_volume_node(scene, image), Library.create(tmp_path / "volumes", "volumes"), "neck")
+    case.session.place("bifurcation", lps_mm_from_index(image.geometry, [[10, 12, 2]])[0])
+    mask = np.zeros((12, 33, 40), bool)
+    mask[2:5, 4:9, 7:20] = True
+    case.session.paint("artery", mask)
+    state, world = case.session.state, world_ras_mm(case, "bifurcation")
+    opened = saved_and_opened()
+    leave(desk)
+    (again,) = Desk(opened, "an annotator", lines.append, user).reopen()
+    assert same(again.session.state, state)
+    assert everything_is_on_its_voxel(again)
+    np.testing.assert_allclose(world_ras_mm(again, "bifurcation"), world, atol=1e-4)
+    np.testing.assert_array_equal(voxels_zyx(again.image.volume), sitk.GetArrayFromImage(image.volume))
+    assert lines == []
 
 
 def test_two_cases_and_other_peoples_nodes_in_one_saved_scene(
