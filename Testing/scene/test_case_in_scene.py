@@ -20,7 +20,6 @@ from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.ras import to_vtk
 from DenseLandmarksLib.scene.volume_node import add_volume_node
 from Testing.scene.open_cases import (
-    chest_library,
     control_point,
     edits_on_disk,
     everything_is_on_its_voxel,
@@ -31,22 +30,6 @@ from Testing.scene.open_cases import (
 from Testing.scene.test_volume_node import DIRECTIONS, an_image
 
 A, B = "right_lung_10", "right_lung_11"
-
-
-@pytest.fixture
-def lines() -> list[str]:
-    """What the person was told."""
-    return []
-
-
-@pytest.fixture
-def library(tmp_path: Path, chest_template: Template) -> Library:
-    return chest_library(tmp_path, chest_template, 2)
-
-
-@pytest.fixture
-def desk(scene: Any, tmp_path: Path, lines: list[str]) -> Desk:
-    return Desk(scene, "an annotator", lines.append, tmp_path / "user")
 
 
 @pytest.fixture

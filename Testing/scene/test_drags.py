@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
@@ -14,7 +16,6 @@ from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.ras import to_vtk
 from Testing.scene.offscreen import DELETE, OffscreenSlice
 from Testing.scene.open_cases import (
-    chest_library,
     control_point,
     edits_on_disk,
     everything_is_on_its_voxel,
@@ -27,20 +28,14 @@ A, B = "right_lung_10", "right_lung_11"
 
 
 @pytest.fixture
-def lines() -> list[str]:
-    """What the person was told."""
-    return []
+def scene(screen: OffscreenSlice) -> Any:
+    """That of the view."""
+    return screen.scene
 
 
 @pytest.fixture
-def desk(screen: OffscreenSlice, tmp_path: Path, lines: list[str]) -> Desk:
-    return Desk(screen.scene, "an annotator", lines.append, tmp_path / "user")
-
-
-@pytest.fixture
-def case(desk: Desk, screen: OffscreenSlice, tmp_path: Path, chest_template: Template) -> CaseInScene:
+def case(desk: Desk, screen: OffscreenSlice, library: Library, chest_template: Template) -> CaseInScene:
     """A predicted chest, seen from in front; its prediction is saved."""
-    library = chest_library(tmp_path, chest_template)
     case = desk.open(library.case(library.cases()[0].id))
     predict(case.session, chest_template)
     case.save()
@@ -233,9 +228,8 @@ def test_a_transform_that_bends_is_refused_in_one_line(
 
 
 def test_a_new_landmark_by_click_is_in_its_list_here_and_in_the_next_case(
-    screen: OffscreenSlice, desk: Desk, tmp_path: Path, chest_template: Template, lines: list[str]
+    screen: OffscreenSlice, desk: Desk, library: Library, chest_template: Template, lines: list[str]
 ) -> None:
-    library = chest_library(tmp_path, chest_template, 2)
     first, second = (library.case(entry.id) for entry in library.cases())
     other = desk.open(second)
     predict(other.session, chest_template, shift_px=(3.0, -2.0))

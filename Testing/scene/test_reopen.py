@@ -23,7 +23,6 @@ from DenseLandmarksLib.scene.ras import to_vtk
 from DenseLandmarksLib.scene.record_node import same
 from DenseLandmarksLib.scene.volume_node import add_volume_node, voxels_zyx
 from Testing.scene.open_cases import (
-    chest_library,
     control_point,
     everything_is_on_its_voxel,
     point_lps_mm,
@@ -35,28 +34,6 @@ from Testing.scene.test_volume_node import DIRECTIONS, an_image
 
 A, B = "right_lung_10", "right_lung_11"
 LIST = "vtkMRMLMarkupsFiducialNode"
-
-
-@pytest.fixture
-def lines() -> list[str]:
-    """What the person was told."""
-    return []
-
-
-@pytest.fixture
-def library(tmp_path: Path, chest_template: Template) -> Library:
-    return chest_library(tmp_path, chest_template, 2)
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Path:
-    """The user's data folder."""
-    return tmp_path / "user"
-
-
-@pytest.fixture
-def desk(scene: Any, user: Path, lines: list[str]) -> Desk:
-    return Desk(scene, "an annotator", lines.append, user)
 
 
 @pytest.fixture
