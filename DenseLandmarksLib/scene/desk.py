@@ -173,7 +173,7 @@ class Desk:
             f"({saved.who or 'somebody'}, {saved.when}), its library has revision {newest.number} "
             f"({newest.who or 'somebody'}, {newest.when}). Both are shown: keep the library's, or the scene's (faint)."
         )
-        opened.offer(TwoStates(self._scene, opened.session, opened.image, scene_state, work, line))
+        opened.two_states = TwoStates(self._scene, opened.session, opened.image, scene_state, work, line)
         self._tell(line)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.scene.fiducial_lists import NODE_CLASS
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
 from DenseLandmarksLib.scene.ras import FloatArray
 
@@ -25,8 +26,17 @@ class Placing:
     node : the list that takes the point; its coordinates are the world's.
     """
 
-    def __init__(self, scene: Any, name: str) -> None:
+    def __init__(
+        self,
+        scene: Any,
+        name: str,
+        structure: str | None = None,
+        description: str = "",
+        code: tuple[str, str, str] | None = None,
+    ) -> None:
+        """Wait for a click; the rest says of a new landmark what :meth:`Session.define_landmark` takes."""
         self._scene, self.name = scene, name
+        self._structure, self._description, self._code = structure, description, code
         self.node: Node = scene.AddNewNodeByClass(NODE_CLASS, name)
         self.node.SetUndoEnabled(False)
         self.node.SetSaveWithScene(False)
@@ -43,12 +53,20 @@ class Placing:
             self._interaction.SetPlaceModePersistence(0)
             self._interaction.SetCurrentInteractionMode(_PLACE)
 
-    @property
-    def point_world_ras_mm(self) -> FloatArray | None:
-        """Where the person clicked (3,), ``None`` until then."""
-        if self.node.GetNumberOfControlPoints() == 0 or self.node.GetNthControlPointPositionStatus(0) != _DEFINED:
+    def index_ijk(self, image: ImageInScene) -> FloatArray | None:
+        """The continuous voxel index (3,) on which the person clicked, ``None`` until then."""
+        if not is_in(self._scene, self.node) or not self._is_placed:
             return None
-        return np.array(self.node.GetNthControlPointPositionWorld(0), np.float64)
+        return image.index_ijk(self.node, [self.node.GetNthControlPointPosition(0)])[0]
+
+    def carry_out(self, session: Session, index_ijk: FloatArray) -> None:
+        """Place the landmark in the session; one that it does not know is defined on the template, where there is one."""
+        state = session.state
+        (point_lps_mm,) = lps_mm_from_index(state.geometry, [index_ijk])
+        if self.name in state.landmarks.names or state.answer is None or state.answer.template is None:
+            session.place(self.name, point_lps_mm, self._structure or "")
+        else:
+            session.define_landmark(self.name, point_lps_mm, self._structure, self._description, self._code)
 
     @property
     def was_given_up(self) -> bool:
@@ -56,7 +74,14 @@ class Placing:
         if not is_in(self._scene, self.node):
             return True
         looking = self._interaction is not None and self._interaction.GetCurrentInteractionMode() != _PLACE
-        return looking and self.point_world_ras_mm is None
+        return looking and not self._is_placed
+
+    @property
+    def _is_placed(self) -> bool:
+        placed: bool = (
+            self.node.GetNumberOfControlPoints() > 0 and self.node.GetNthControlPointPositionStatus(0) == _DEFINED
+        )
+        return placed
 
     def end(self) -> None:
         """Leave the place mode."""

@@ -75,6 +75,8 @@ class CaseRecord:
     def adopt(self, saved: SavedCase) -> None:
         """Go on with the text nodes of a case that is in the scene already."""
         self.anchor, self._record = saved.anchor, saved.record
+        if saved.library_name:
+            self._library = (saved.library_id, saved.library_name)
 
     def write(self, session: Session, nodes: CaseNodes) -> Node:
         """Have the scene say what the session says now; returns the anchor. Only what differs is touched.
@@ -124,18 +126,21 @@ class CaseRecord:
             "revision": session.revision,
             "unsaved": session.unsaved,
             "who": session.who,
-            "model": prediction and {"name": prediction.model_name, "version": prediction.model_version},
+            "model": None
+            if prediction is None
+            else {"name": prediction.model_name, "version": prediction.model_version},
             "image": {"pixel_hash": case.id, "pixel_hash_is": _PIXEL_HASH, "geometry": state.geometry.to_dict()},
         }
 
     def _library_name(self, session: Session) -> str:
+        """Asked for once: a disk that is away is no reason to lose work, nor to wait at each edit."""
         case = session.case
         if self._library[0] != case.library_id:
+            self._library = (case.library_id, "")
             try:
                 self._library = (case.library_id, Library.open(case.library_folder).name)
-            except InputError as error:  # a disk that is away is no reason to lose work
+            except InputError as error:
                 logger.warning("%s", error)
-                return ""
         return self._library[1]
 
     def _content(self, session: Session, nodes: CaseNodes) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path: Path) -> None:
 
 
 def test_nobody_can_change_what_is_kept_in_memory() -> None:
-    memory, given = MemoryStore(), np.zeros(3)
+    memory, given = MemoryStore(), np.zeros(3, np.uint8)
     key = memory.put({"a": [1]}, {"a": given})
     header, arrays = memory.get(key)
     header["a"].append(2)

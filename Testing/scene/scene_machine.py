@@ -40,6 +40,7 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
+from DenseLandmarksLib.scene.nodes import remove_node
 from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, to_vtk
 from DenseLandmarksLib.scene.record_node import same, saved_cases
 from DenseLandmarksLib.scene.segments import segment_id
@@ -348,7 +349,11 @@ class Walk:
             for role in ("display", "storage")
             for n in range(node.GetNumberOfNodeReferences(role))
         }
-        left = [node.GetID() for node in nodes if node not in theirs and node.GetID() not in attached]
+        left = [
+            node.GetID()
+            for node in nodes
+            if node not in theirs and node.GetID() not in attached and not node.IsA("vtkMRMLSubjectHierarchyNode")
+        ]
         rule(not left, "a closed case left nodes", left)
 
     def check_bundle(self) -> None:
@@ -895,7 +900,7 @@ def transform_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expe
     for node in nodes_of(walk.scene, "vtkMRMLTransformableNode"):
         if node.GetTransformNodeID() == removed.GetID():
             walk.touch(node)
-    walk.scene.RemoveNode(removed)
+    remove_node(walk.scene, removed)
     return NOTHING
 
 

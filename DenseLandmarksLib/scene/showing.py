@@ -1,0 +1,67 @@
+"""Everything that shows a case in a scene, brought to what the session says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from DenseLandmarksLib.annotation.case_state import CaseState
+from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.scene.active_name import ActiveName
+from DenseLandmarksLib.scene.ellipses import Ellipses
+from DenseLandmarksLib.scene.fiducial_lists import FiducialLists
+from DenseLandmarksLib.scene.ghosts import Ghosts
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.record_node import CaseNodes, CaseRecord, SavedCase, names_of, structure_of
+from DenseLandmarksLib.scene.segments import Segments
+from DenseLandmarksLib.scene.uv_volumes import UvVolumes
+
+
+class Showing:
+    """The nodes of a case but for its image; each kind is a part of its own, which touches only what differs."""
+
+    def __init__(self, scene: Any, case_name: str) -> None:
+        self.lists, self.segments = FiducialLists(scene, case_name), Segments(scene, case_name)
+        self.ellipses, self.ghosts = Ellipses(scene, case_name), Ghosts(scene, case_name)
+        self.active_name, self.uv_volumes = ActiveName(scene, case_name), UvVolumes(scene, case_name)
+        self.record = CaseRecord(scene, case_name)
+
+    def adopt(self, saved: SavedCase, state: CaseState, image: ImageInScene) -> None:
+        """Take over nodes that came with a saved scene; what differs from ``state`` in them somebody did elsewhere."""
+        lists = {structure_of(node): node for node in saved.lists}
+        self.lists.adopt(lists, {structure: names_of(node) for structure, node in lists.items()})
+        if saved.segmentation is not None:
+            self.segments.adopt(saved.segmentation, state, image)
+        self.uv_volumes.adopt(saved.uv)
+        self.record.adopt(saved)
+
+    def show(self, session: Session, image: ImageInScene) -> None:
+        """Bring everything to what the session says."""
+        state = session.state
+        image.show(state.geometry)
+        for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes):
+            part.show(state, image)
+        self.active_name.watch(self.lists.nodes.values())
+        self.write_record(session, image)
+
+    def show_drag(self, preview: CaseState, image: ImageInScene, dragged: str) -> None:
+        """While a landmark is being dragged, show what would come along; masks follow when it is let go."""
+        self.lists.show(preview, image, but=dragged)
+        self.ellipses.show(preview, image)
+
+    def write_record(self, session: Session, image: ImageInScene) -> None:
+        """Have a scene that is saved now say what the session says now."""
+        nodes = CaseNodes(image.volume, self.lists.nodes, self.segments.node, self.uv_volumes.nodes)
+        self.record.write(session, nodes)
+
+    def remove(self) -> None:
+        """Take all of it, and nothing else, out of the scene."""
+        for part in (
+            self.active_name,
+            self.lists,
+            self.segments,
+            self.ellipses,
+            self.ghosts,
+            self.uv_volumes,
+            self.record,
+        ):
+            part.remove()
