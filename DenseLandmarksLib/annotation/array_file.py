@@ -141,9 +141,8 @@ class MemoryStore:
 
     def _keep(self, text: bytes, plain: Arrays) -> str:
         key = _key(text, plain)
-        for name, array in plain.items():
-            plain[name] = array.view()
-            plain[name].setflags(write=False)
+        for array in plain.values():
+            array.setflags(write=False)  # views of those that were given, which stay as they were
         self._contents.setdefault(key, (text, plain))
         return key
 

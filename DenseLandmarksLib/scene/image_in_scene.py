@@ -6,8 +6,6 @@ elsewhere in the scene than in the image's own frame, and everything of the case
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
@@ -47,8 +45,8 @@ class ImageInScene:
 
         Only for linear transforms, see :attr:`is_linear`.
         """
-        to_world = _to_world(self.volume) @ self._ijk_to_local()
-        return np.asarray(np.linalg.solve(_to_world(node), to_world))
+        index_to_world = _linear(self.volume) @ self._ijk_to_local()
+        return np.asarray(np.linalg.solve(_linear(node), index_to_world))
 
     def local_ras_mm(self, node: Node, index_ijk: ArrayLike) -> FloatArray:
         """RAS mm (N, 3) in ``node``'s own coordinates of continuous voxel indices (N, 3)."""
@@ -69,8 +67,7 @@ class ImageInScene:
     @property
     def is_linear(self) -> bool:
         """Whether everything that the image is under is linear."""
-        parent = self.volume.GetParentTransformNode()
-        return parent is None or bool(parent.IsTransformToWorldLinear())
+        return to_world(self.volume) is not None
 
     @property
     def spacing_given_mm(self) -> tuple[float, float, float] | None:
@@ -89,10 +86,19 @@ class ImageInScene:
         return from_vtk(matrix)
 
 
-def _to_world(node: Any) -> FloatArray:
+def to_world(node: Node) -> FloatArray | None:
+    """The matrix (4, 4) from a node's own coordinates to the world's; ``None`` under a transform that bends."""
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        return None
     matrix = vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)
     return from_vtk(matrix)
+
+
+def _linear(node: Node) -> FloatArray:
+    """As :func:`to_world`; what bends is left out until it is put right."""
+    matrix = to_world(node)
+    return np.eye(4) if matrix is None else matrix

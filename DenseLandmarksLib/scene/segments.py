@@ -7,37 +7,32 @@ read through its label value and its place in the world.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform
-from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-from vtkmodules.vtkCommonCore import VTK_UNSIGNED_CHAR, mutable
-from vtkmodules.vtkCommonMath import vtkMatrix4x4
+from vtkmodules.vtkCommonCore import mutable
 
 from DenseLandmarksLib.annotation.case_masks import structure_mask, structure_style
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.exports.segmentation import terminology_entry
 from DenseLandmarksLib.landmarks.landmark_set import Review
-from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.cropped_mask import CroppedMask
+from DenseLandmarksLib.scene.image_in_scene import ImageInScene, to_world
+from DenseLandmarksLib.scene.label_map import EXACT, LABEL_MAP, holds, label_map_of, mask_in, stamp
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
-from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, to_vtk
+from DenseLandmarksLib.scene.ras import FloatArray
+from DenseLandmarksLib.scene.scene_text import node_name
 from DenseLandmarksLib.scene.slicer_classes import class_beside
 
 NODE_CLASS = "vtkMRMLSegmentationNode"
 # Ribs and vessels are seen through it, at 0.25 they fade; the border is what is judged.
 FILL_OPACITY, OUTLINE_OPACITY = 0.15, 1.0
 # What Slicer calls them (vtkSegmentationConverter, vtkSlicerSegmentationsModuleLogic), in memory and in files.
-_LABELMAP, _SURFACE = "Binary labelmap", "Closed surface"
+_SURFACE = "Closed surface"
 _STATUS, _REVIEW = "Segmentation.Status", "DenseLandmarks.Review"
-# Rounding in a file moves a voxel by less than this part of itself; another spacing moves some by more.
-_SAME_VOXEL = 0.05
-# What rounding in memory does to it.
-_EXACT = 1e-6
 # The place of what was not shown yet: no other is the same.
 _NOWHERE = np.full((4, 4), np.nan)
 # What a mask follows from: objects that nobody changes, compared by identity, and values, compared by equality.
@@ -103,8 +98,8 @@ class Segments:
         order = (*ours, *(other for other in ids if other not in ours))
         if ids != order:
             segmentation.ReorderSegments(order)
-        if segmentation.GetSourceRepresentationName() != _LABELMAP:  # somebody made surfaces of it all
-            segmentation.SetSourceRepresentationName(_LABELMAP)
+        if segmentation.GetSourceRepresentationName() != LABEL_MAP:  # somebody made surfaces of it all
+            segmentation.SetSourceRepresentationName(LABEL_MAP)
         if has_surfaces:
             segmentation.CreateRepresentation(_SURFACE)  # of the segments that lack it: those that changed
         self._remember_place(index_to_node)
@@ -120,32 +115,32 @@ class Segments:
         node = self.node
         if node is None or not is_in(self._scene, node):
             return {}
-        to_world = _to_world(node)
-        if to_world is None:  # under a transform that bends: it is put back where it belongs
+        node_to_world = to_world(node)
+        if node_to_world is None:  # under a transform that bends: it is put back where it belongs
             return {}
-        stays = np.allclose(to_world, self._node_to_world, rtol=0, atol=_EXACT)
+        stays = np.allclose(node_to_world, self._node_to_world, rtol=0, atol=EXACT)
         # A person's strokes lie on the image where it is now; a spacing that was just corrected moved it away from them.
-        places = [image.index_to(node), np.asarray(np.linalg.solve(to_world, self._index_to_world))]
+        places = [image.index_to(node), np.asarray(np.linalg.solve(node_to_world, self._index_to_world))]
         segmentation, size = node.GetSegmentation(), state.geometry.size
         masks: dict[str, NDArray[np.bool_]] = {}
         for structure, shown in self._shown.items():
             segment = segmentation.GetSegment(segment_id(structure))
-            if segment is None or (stays and shown.stamp == _stamp(segment)):
+            if segment is None or (stays and shown.stamp == stamp(segment)):
                 continue
-            mask = _mask_in(segment, places, size)
+            mask = mask_in(segment, places, size)
             if mask is None:
                 continue
             if not mask.same_as(shown.mask):
                 masks[structure] = mask.on_image(size)
             elif stays:  # merged, or the like; whether it lies exactly where it should is looked at when it is shown
-                shown.stamp, shown.index_to_node = _stamp(segment), _NOWHERE
+                shown.stamp, shown.index_to_node = stamp(segment), _NOWHERE
         self._added = {}
         ours = set(map(segment_id, self._shown))
         for other in segmentation.GetSegmentIDs():
             if other in ours:
                 continue
             segment = segmentation.GetSegment(other)
-            mask = _mask_in(segment, places, size)
+            mask = mask_in(segment, places, size)
             if mask is not None and mask.voxels.size:
                 name = _unique(segment.GetName().strip() or other, {*state.structures, *self._added})
                 self._added[name] = other
@@ -169,7 +164,7 @@ class Segments:
 
     def _add_node(self) -> None:
         self.node = self._scene.AddNewNodeByClass(
-            NODE_CLASS, self._scene.GenerateUniqueName(f"{self._case_name} structures")
+            NODE_CLASS, self._scene.GenerateUniqueName(node_name(f"{self._case_name} structures"))
         )
         self.node.SetUndoEnabled(False)  # the session's undo is the only one
         self._shown.clear()
@@ -185,19 +180,19 @@ class Segments:
         if is_new:
             segment = class_beside(segmentation, "vtkSegment")()
         _set_style(segment, state, structure)
-        untouched = shown.stamp == _stamp(segment) and np.array_equal(shown.index_to_node, index_to_node)
-        if is_new or not (untouched or _holds(segment, shown.mask, index_to_node, state.geometry.size)):
-            labelmap = segment.GetRepresentation(_LABELMAP)
+        untouched = shown.stamp == stamp(segment) and np.array_equal(shown.index_to_node, index_to_node)
+        if is_new or not (untouched or holds(segment, shown.mask, index_to_node, state.geometry.size)):
+            labelmap = segment.GetRepresentation(LABEL_MAP)
             others = (segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments()))
-            if any(other is not segment and other.GetRepresentation(_LABELMAP) is labelmap for other in others):
+            if any(other is not segment and other.GetRepresentation(LABEL_MAP) is labelmap for other in others):
                 # Else its voxels stay behind in that of the others.
                 segmentation.SeparateSegmentLabelmap(segment_id(structure))
             segment.RemoveRepresentation(_SURFACE)
             segment.SetLabelValue(1)
-            segment.AddRepresentation(_LABELMAP, _labelmap(segmentation, shown.mask, index_to_node))
+            segment.AddRepresentation(LABEL_MAP, label_map_of(segmentation, shown.mask, index_to_node))
         if is_new:
             segmentation.AddSegment(segment, segment_id(structure))
-        shown.stamp, shown.index_to_node = _stamp(segment), index_to_node
+        shown.stamp, shown.index_to_node = stamp(segment), index_to_node
 
     def _claimed(self, structure: str) -> Any:
         """The segment that a person added and that has become this structure's, if there is one, called by its ID."""
@@ -228,8 +223,8 @@ class Segments:
             editor.SetSelectedSegmentID(wanted)
 
     def _remember_place(self, index_to_node: FloatArray) -> None:
-        to_world = None if self.node is None else _to_world(self.node)
-        self._node_to_world = np.eye(4) if to_world is None else to_world
+        node_to_world = None if self.node is None else to_world(self.node)
+        self._node_to_world = np.eye(4) if node_to_world is None else node_to_world
         self._index_to_world = self._node_to_world @ index_to_node
 
 
@@ -246,43 +241,6 @@ def _percent(letter: str) -> str:
     return "".join(f"%{byte:02X}" for byte in letter.encode())
 
 
-@dataclass(frozen=True, eq=False)
-class _Mask:
-    """A mask on an image's voxels, cropped to what is in it.
-
-    Attributes
-    ----------
-    start_ijk : of the first of ``voxels`` in the image.
-    voxels : (Z, Y, X) bool, no outer plane of which is empty; none for an empty mask.
-    """
-
-    start_ijk: tuple[int, int, int]
-    voxels: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, voxels: NDArray[np.bool_], start_ijk: Sequence[int] = (0, 0, 0)) -> _Mask:
-        """``voxels`` (Z, Y, X) of an image, the first of them at ``start_ijk``."""
-        starts = [int(start) for start in reversed(start_ijk)]
-        for axis in range(3):
-            used = np.flatnonzero(voxels.any(axis=tuple({0, 1, 2} - {axis})))
-            if not len(used):
-                return cls((0, 0, 0), np.zeros((0, 0, 0), bool))
-            voxels = voxels[(slice(None),) * axis + (slice(used[0], used[-1] + 1),)]
-            starts[axis] += int(used[0])
-        k, j, i = starts
-        return cls((i, j, k), voxels.copy())
-
-    def same_as(self, other: _Mask) -> bool:
-        """Whether both hold the same voxels."""
-        return self is other or (self.start_ijk == other.start_ijk and np.array_equal(self.voxels, other.voxels))
-
-    def on_image(self, size: tuple[int, int, int]) -> NDArray[np.bool_]:
-        """The whole mask (Z, Y, X) on an image of ``size`` voxels (i, j, k)."""
-        whole = np.zeros(size[::-1], bool)
-        whole[_box(self.start_ijk, self.voxels.shape)] = self.voxels
-        return whole
-
-
 @dataclass(eq=False)
 class _Shown:
     """What is shown of a structure.
@@ -295,7 +253,7 @@ class _Shown:
     index_to_node : from the image's voxels to the node's coordinates, when it was shown.
     """
 
-    mask: _Mask
+    mask: CroppedMask
     made_from: _Source
     stamp: tuple[Any, ...] | None = None
     index_to_node: FloatArray = field(default_factory=lambda: _NOWHERE)
@@ -306,7 +264,7 @@ class _Shown:
         made_from = _made_from(state, structure)
         if before is not None and _is_same(made_from, before.made_from):
             return before
-        return cls(_Mask.of(structure_mask(state, structure)), made_from)
+        return cls(CroppedMask.of(structure_mask(state, structure)), made_from)
 
 
 def _made_from(state: CaseState, structure: str) -> _Source:
@@ -329,113 +287,6 @@ def _made_from(state: CaseState, structure: str) -> _Source:
 def _is_same(made_from: _Source, other: _Source) -> bool:
     (objects, values), (other_objects, other_values) = made_from, other
     return len(objects) == len(other_objects) and all(map(is_, objects, other_objects)) and values == other_values
-
-
-def _stamp(segment: Any) -> tuple[Any, ...]:
-    """What stays the same while nobody touches what a segment holds. Keeps the label map, so that no other can be it."""
-    labelmap = segment.GetRepresentation(_LABELMAP)
-    return labelmap, 0 if labelmap is None else labelmap.GetMTime(), segment.GetLabelValue()
-
-
-def _mask_in(segment: Any, places: Sequence[FloatArray], size: tuple[int, int, int]) -> _Mask | None:
-    """The mask that a segment holds, on the voxels of an image of ``size`` (i, j, k).
-
-    ``places`` are matrices (4, 4) from the image's voxels to the node's coordinates: the first whose voxels are those of the
-    segment counts, else the first of all. ``None`` for a segment that somebody made a surface.
-    """
-    labelmap = segment.GetRepresentation(_LABELMAP)
-    if labelmap is None:
-        return None
-    scalars = labelmap.GetPointData().GetScalars()
-    if scalars is None or not scalars.GetNumberOfTuples():
-        return _Mask.of(np.zeros((0, 0, 0), bool))
-    extent = labelmap.GetExtent()
-    first, shape = np.array(extent[::2]), labelmap.GetDimensions()[::-1]
-    held = _Mask.of(vtk_to_numpy(scalars).reshape(shape) == segment.GetLabelValue(), first.tolist())
-    for index_to_node in places:
-        to_image = _to_image(labelmap, index_to_node)
-        shift, error = _shift(to_image, extent)
-        if error <= _SAME_VOXEL:
-            return _cropped(held, shift, size)
-    return _resampled(held, _to_image(labelmap, places[0]), size)
-
-
-def _holds(segment: Any, mask: _Mask, index_to_node: FloatArray, size: tuple[int, int, int]) -> bool:
-    """Whether a segment holds a mask, on the image's very voxels."""
-    labelmap = segment.GetRepresentation(_LABELMAP)
-    if labelmap is None or _shift(_to_image(labelmap, index_to_node), labelmap.GetExtent())[1] > _EXACT:
-        return False
-    held = _mask_in(segment, [index_to_node], size)
-    return held is not None and held.same_as(mask)
-
-
-def _to_image(labelmap: Any, index_to_node: FloatArray) -> FloatArray:
-    """The matrix (4, 4) from a label map's voxels to the image's."""
-    matrix = vtkMatrix4x4()
-    labelmap.GetImageToWorldMatrix(matrix)
-    return np.asarray(np.linalg.solve(index_to_node, from_vtk(matrix)))
-
-
-def _shift(to_image: FloatArray, extent: Sequence[int]) -> tuple[NDArray[np.intp], float]:
-    """By how many voxels (3,) a label map of that extent is shifted in the image, and how far that misses the worst corner."""
-    corners = np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:])).reshape(3, -1).T
-    moved = corners @ to_image[:3, :3].T + to_image[:3, 3] - corners
-    shift = np.rint(moved[0])
-    return shift.astype(np.intp), float(np.abs(moved - shift).max())
-
-
-def _cropped(held: _Mask, shift: NDArray[np.intp], size: tuple[int, int, int]) -> _Mask:
-    """A mask shifted in an image of ``size``; what lies outside is lost."""
-    start = np.array(held.start_ijk) + shift
-    length = held.voxels.shape[::-1]
-    low, high = np.maximum(start, 0), np.minimum(start + length, size)
-    return _Mask.of(held.voxels[_box(low - start, np.maximum(high - low, 0)[::-1])], low.tolist())
-
-
-def _resampled(held: _Mask, to_image: FloatArray, size: tuple[int, int, int]) -> _Mask:
-    """A mask on other voxels, at the centres of those of an image of ``size``; ``to_image`` (4, 4) leads to these."""
-    if not held.voxels.size:
-        return held
-    to_held = np.linalg.inv(to_image)
-    # Its own outer corners say which part of the image can be reached.
-    ends = np.array(held.start_ijk) + np.array([[-0.5] * 3, np.array(held.voxels.shape[::-1]) - 0.5])
-    corners = np.array(np.meshgrid(*ends.T)).reshape(3, -1).T @ to_image[:3, :3].T + to_image[:3, 3]
-    low = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low, size).astype(int)
-    if (high == low).any():
-        return _Mask.of(np.zeros((0, 0, 0), bool))
-    matrix, offset = to_held[:3, :3], to_held[:3, :3] @ low + to_held[:3, 3] - held.start_ijk
-    voxels = affine_transform(
-        held.voxels.view(np.uint8),
-        matrix[::-1, ::-1],
-        offset[::-1],
-        tuple((high - low)[::-1]),
-        order=0,
-        mode="grid-constant",
-    )
-    return _Mask.of(voxels.astype(bool), low.tolist())
-
-
-def _box(start_ijk: Sequence[int] | NDArray[np.intp], shape_zyx: Sequence[int] | NDArray[np.intp]) -> tuple[slice, ...]:
-    starts = reversed([int(start) for start in start_ijk])
-    return tuple(slice(start, start + int(length)) for start, length in zip(starts, shape_zyx, strict=True))
-
-
-def _labelmap(segmentation: Any, mask: _Mask, index_to_node: FloatArray) -> Any:
-    """A mask as Slicer keeps it, on the image's voxels."""
-    labelmap = class_beside(segmentation, "vtkOrientedImageData")()
-    labelmap.SetImageToWorldMatrix(to_vtk(index_to_node))
-    extent: list[int] = []
-    for start, length in zip(mask.start_ijk, mask.voxels.shape[::-1], strict=True):
-        extent += [start, start + length - 1]
-    labelmap.SetExtent(extent)
-    if mask.voxels.size:
-        scalars = numpy_to_vtk(mask.voxels.view(np.uint8).ravel(), deep=True)
-        scalars.SetName("ImageScalars")
-        labelmap.GetPointData().SetScalars(scalars)
-    else:
-        labelmap.AllocateScalars(VTK_UNSIGNED_CHAR, 1)  # something to paint into
-    return labelmap
 
 
 def _set_style(segment: Any, state: CaseState, structure: str) -> None:
@@ -477,15 +328,3 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def _nodes(scene: Any, node_class: str) -> list[Node]:
     return [scene.GetNthNodeByClass(n, node_class) for n in range(scene.GetNumberOfNodesByClass(node_class))]
-
-
-def _to_world(node: Node) -> FloatArray | None:
-    """The matrix (4, 4) from a node's coordinates to the world's; ``None`` where a transform bends."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return np.eye(4)
-    if not parent.IsTransformToWorldLinear():
-        return None
-    matrix = vtkMatrix4x4()
-    parent.GetMatrixTransformToWorld(matrix)
-    return from_vtk(matrix)

@@ -375,7 +375,7 @@ class Walk:
             left[session.case.id] = session.state, session.unsaved, session.revision
             if session._journal is not None:
                 session._journal._file.close()
-            case._observers.forget()
+            case._listening.end()
         return left
 
     def recover(self, session: Session, state: CaseState) -> None:
@@ -423,7 +423,7 @@ def check(case: CaseInScene, lines: list[str]) -> None:
 def times_of(case: CaseInScene) -> dict[str, int]:
     """When each node of a case was changed last, by VTK's clock."""
     nodes = [case.image.volume, *case.lists.nodes.values(), case.segments.node, case.ellipses.node, case.ghosts.node]
-    nodes += [case.anchor, *case._uv_volumes.nodes.values(), case._record._record]
+    nodes += [case.anchor, *case._showing.uv_volumes.nodes.values(), case._showing.record._record]
     return {node.GetID(): node.GetMTime() for node in nodes if node is not None}
 
 
@@ -797,7 +797,7 @@ def display_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expect
 @step(3)
 def node_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     nodes = [*case.lists.nodes.values(), case.segments.node, case.ellipses.node, case.ghosts.node, case.anchor]
-    nodes += [*case._uv_volumes.nodes.values(), case._record._record, case._active_name.node, case.ellipses._colours]
+    nodes += [*case._showing.uv_volumes.nodes.values(), case._showing.record._record, case._showing.active_name.node, case.ellipses._colours]
     nodes = [node for node in nodes if node is not None]
     for node in rng.sample(nodes, min(len(nodes), rng.choice((1, 1, 2, 4)))):
         walk.scene.RemoveNode(node)
@@ -807,7 +807,7 @@ def node_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected 
 @step(0.7)
 def node_cloned(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     """The Data module's Clone: whatever is copied is somebody else's."""
-    nodes = [*case.lists.nodes.values(), case.segments.node, case.image.volume, *case._uv_volumes.nodes.values()]
+    nodes = [*case.lists.nodes.values(), case.segments.node, case.image.volume, *case._showing.uv_volumes.nodes.values()]
     node = rng.choice([node for node in nodes if node is not None])
     made = walk.tag(walk.scene.AddNewNodeByClass(node.GetClassName(), "a clone"))
     made.CopyContent(node)
@@ -822,7 +822,7 @@ def placed_by_click(walk: Walk, case: CaseInScene, rng: random.Random) -> Expect
     absent = names_that_are(case, Presence.ABSENT, Presence.UNPLACED)
     name = rng.choice(absent) if absent and rng.random() < 0.5 else rng.choice((walk.new_name(), "heart_01"))
     case.place(name)
-    placing = case._placing.placing.node  # type: ignore[union-attr]
+    placing = case._placing.node  # type: ignore[union-attr]
     what = rng.choice(("click", "click", "click", "give up", "remove", "leave"))
     if what == "give up":
         case.give_up_placing()
@@ -919,7 +919,7 @@ def all_hardened(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected 
     """What "Harden transform" on a folder of the subject hierarchy does."""
     case.image.volume.SetAndObserveTransformNodeID(add_transform(walk, rng).GetID())
     case.poll()
-    nodes = [case.image.volume, *case.lists.nodes.values(), case.segments.node, *case._uv_volumes.nodes.values()]
+    nodes = [case.image.volume, *case.lists.nodes.values(), case.segments.node, *case._showing.uv_volumes.nodes.values()]
     nodes = [node for node in nodes if node is not None]
     for node in rng.sample(nodes, rng.randint(1, len(nodes))):
         node.HardenTransform()

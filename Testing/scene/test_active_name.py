@@ -149,12 +149,20 @@ def test_under_a_transform_the_name_is_where_the_point_is(screen: OffscreenSlice
         )
 
 
-def test_the_name_itself_cannot_be_dragged(film: Film) -> None:
+def test_the_mouse_takes_the_landmark_and_never_its_name(screen: OffscreenSlice) -> None:
+    # Which of two lists with a point on one pixel gets the mouse is a matter of addresses: several names, made before.
+    names = [ActiveName(screen.scene, f"film {n}") for n in range(8)]
+    for name in names:
+        name.watch([])
+    film = Film(screen, an_image())
+    for name in names:
+        name.watch([film.node])
     x, y = film.xy(10)
-    film.screen.move(x, y)
-    film.node.SetLocked(True)  # the mouse cannot have it, and looks for another point
-    film.screen.drag((x, y), (x + 50, y + 30))
-    assert film.screen.display_xy(film.name.node.GetNthControlPointPositionWorld(0)) == (x, y)
+    screen.move(x, y)
+    screen.render()
+    screen.drag((x, y), (x + 50, y + 30))
+    assert film.xy(10) == pytest.approx((x + 50, y + 30), abs=2)
+    assert list(film.lists.gesture(film.state, film.image).moved_lps_mm) == [film.state.landmarks.names[10]]
 
 
 def test_a_hidden_list_has_no_name(film: Film) -> None:

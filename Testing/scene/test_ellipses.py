@@ -191,11 +191,12 @@ def test_in_a_volume_the_region_is_an_ellipsoid(scene: Any) -> None:
 def test_a_model_that_knows_less_or_more_than_a_full_ellipse_breaks_nothing(scene: Any, slices: int) -> None:
     scan = an_image(slices)
     geometry = scan.geometry
-    index = np.column_stack([np.linspace(20, 180, 5), np.full(5, 70.0), np.full(5, (slices - 1) / 2)])
+    index = np.column_stack([np.linspace(20, 180, 6), np.full(6, 70.0), np.full(6, (slices - 1) / 2)])
     line = a_covariance(geometry, 0, LONG)
     rounded = line - 1e-12 * np.eye(3)
     unknown = np.full((3, 3), np.nan)
-    state = a_state(geometry, index, [line, a_covariance(geometry, 0, LONG, SHORT), 0 * line, rounded, unknown])
+    state = a_state(geometry, index, [line, a_covariance(geometry, 0, LONG, SHORT), 0 * line, rounded, unknown, line])
+    state.landmarks.points_lps_mm[5] = np.nan
     image = ImageInScene(add_volume_node(scene, scan), geometry)
     ellipses = Ellipses(scene, "film")
     ellipses.show(state, image)
