@@ -7,8 +7,8 @@ from typing import Any
 
 from vtkmodules.vtkCommonCore import vtkWeakReference
 
-from DenseLandmarksLib.scene.ellipses import add_for_eyes_only
-from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
+from DenseLandmarksLib.scene.eyes_only import add_for_eyes_only
+from DenseLandmarksLib.scene.nodes import Node, is_in, place_list_kept, remove_node
 
 _DEFINED = 2
 # The text keeps this far from the point, in percent of the view as all glyphs are: beside the largest that we draw.
@@ -126,13 +126,8 @@ def _active_point(node: Node) -> int:
 
 
 def _add_name_list(scene: Any, name: str) -> Node:
-    # Slicer makes every new list the one that the next point is placed in.
-    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
-    before = None if selection is None else (selection.GetActivePlaceNodeID(), selection.GetActivePlaceNodeClassName())
-    node = add_for_eyes_only(scene, "vtkMRMLMarkupsFiducialNode", name)
-    if selection is not None and before is not None:
-        selection.SetReferenceActivePlaceNodeID(before[0])
-        selection.SetReferenceActivePlaceNodeClassName(before[1])
+    with place_list_kept(scene):
+        node = add_for_eyes_only(scene, "vtkMRMLMarkupsFiducialNode", name)
     node.SetLocked(True)
     node.AddControlPoint(0.0, 0.0, 0.0)
     node.SetNthControlPointVisibility(0, False)

@@ -107,10 +107,10 @@ class CaseInScene:
         self._settling = True
         try:
             self._volume.check(self.session.state.geometry)
-            spacing_mm = self.image.spacing_given_mm
+            spacing_mm = self.image.spacing_given_mm  # read before anything is done, as all else
+            self._do_what_was_done(STILL_MM)
             if spacing_mm is not None:
                 attempt(self._tell, self.session.correct_spacing, spacing_mm)
-            self._do_what_was_done(STILL_MM)
             self._look_up_new_landmarks()
             self._show()
         finally:

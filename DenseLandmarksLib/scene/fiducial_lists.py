@@ -17,7 +17,7 @@ from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.scene.gesture import Gesture, is_whole
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.measurements import show_measurements
-from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
+from DenseLandmarksLib.scene.nodes import Node, is_in, place_list_kept, remove_node
 from DenseLandmarksLib.scene.ras import FloatArray
 from DenseLandmarksLib.scene.scene_text import node_name
 
@@ -40,9 +40,10 @@ class FiducialLists:
     def __init__(self, scene: Any, case_name: str) -> None:
         self.nodes: dict[str, Node] = {}
         self._scene, self._case_name = scene, case_name
-        # Which landmark each control point of a list is (a label can be changed by anybody), and where it was shown.
+        # Of each list by its ID: which landmark each control point is (a label can be changed by anybody), and where each
+        # landmark was shown.
         self._names: dict[str, dict[str, str]] = {}
-        self._shown_ras_mm: dict[str, FloatArray] = {}
+        self._shown_ras_mm: dict[str, dict[str, FloatArray]] = {}
 
     def adopt(self, nodes: Mapping[str, Node], names: Mapping[str, Sequence[str]]) -> None:
         """Take over lists by structure that came with a saved scene; ``names`` are those of their rows when it was saved.
@@ -56,7 +57,7 @@ class FiducialLists:
             if len(rows) != count:
                 rows = [node.GetNthControlPointLabel(n) for n in range(count)]
             self._names[node.GetID()] = {node.GetNthControlPointID(n): rows[n] for n in range(count)}
-            self._shown_ras_mm[node.GetID()] = np.full((count, 3), np.nan)
+            self._shown_ras_mm[node.GetID()] = {}  # it was not shown by us
 
     def show(self, state: CaseState, image: ImageInScene, but: str = "") -> None:
         """Bring the lists to what the case says; only what differs is touched.
@@ -77,15 +78,15 @@ class FiducialLists:
             rows = [int(row) for row in landmarks.of_structure(structure)]
             self._match_points(node, [landmarks.names[row] for row in rows])
             points_ras_mm = image.local_ras_mm(node, index_ijk[rows])
-            shown_ras_mm = points_ras_mm.copy()
+            shown_ras_mm = self._shown_ras_mm[node.GetID()]
             for n, row in enumerate(rows):
-                if landmarks.names[row] == but:
-                    shown_ras_mm[n] = self._shown_ras_mm[node.GetID()][n]
+                name = landmarks.names[row]
+                if name == but and name in shown_ras_mm:  # else its list was made anew, or its point
                     continue
-                if node.GetNthControlPointLabel(n) != landmarks.names[row]:
-                    node.SetNthControlPointLabel(n, landmarks.names[row])
+                if node.GetNthControlPointLabel(n) != name:
+                    node.SetNthControlPointLabel(n, name)
                 _show_point(node, n, points_ras_mm[n], _STATUS[landmarks.presence[row]])
-            self._shown_ras_mm[node.GetID()] = shown_ras_mm
+                shown_ras_mm[name] = points_ras_mm[n]
             if not but:
                 show_measurements(node, landmarks, rows)
                 self._set_style(node, state, structure)
@@ -107,7 +108,7 @@ class FiducialLists:
             local_ras_mm = np.array([node.GetNthControlPointPosition(n) for n in range(count)]).reshape(-1, 3)
             points_lps_mm = lps_mm_from_index(state.geometry, image.index_ijk(node, local_ras_mm))
             names = [self._names[node.GetID()].get(node.GetNthControlPointID(n)) for n in range(count)]
-            shown_ras_mm = self._shown_by_name(node, state)
+            shown_ras_mm = self._shown_ras_mm[node.GetID()]
             steps: dict[str, tuple[FloatArray, FloatArray]] = {}
             for n, name in enumerate(names):
                 label, status = node.GetNthControlPointLabel(n), node.GetNthControlPointPositionStatus(n)
@@ -126,7 +127,7 @@ class FiducialLists:
                     continue
                 # A hardened transform changes what a list says without moving anything, a neighbour that came along
                 # is where it was shown though not where the case has it: only what is in neither place was moved.
-                stayed = np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm
+                stayed = name in shown_ras_mm and np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm
                 if not stayed and np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() > still_mm:
                     gesture.moved_lps_mm[name] = points_lps_mm[n]
                     steps[name] = landmarks.points_lps_mm[row], points_lps_mm[n]
@@ -166,8 +167,9 @@ class FiducialLists:
             remove_node(self._scene, node)
 
     def _add_list(self, structure: str) -> Node:
-        node = self._scene.AddNewNodeByClass(NODE_CLASS, node_name(f"{self._case_name} {structure or 'landmarks'}"))
-        self._names[node.GetID()] = {}
+        with place_list_kept(self._scene):
+            node = self._scene.AddNewNodeByClass(NODE_CLASS, node_name(f"{self._case_name} {structure or 'landmarks'}"))
+        self._names[node.GetID()], self._shown_ras_mm[node.GetID()] = {}, {}
         node.SetUndoEnabled(False)  # the session's undo is the only one
         return node
 
@@ -192,15 +194,6 @@ class FiducialLists:
                 name_of[node.GetNthControlPointID(n)] = name
                 have.insert(n, name)
         node.SetFixedNumberOfControlPoints(True)
-
-    def _shown_by_name(self, node: Node, state: CaseState) -> dict[str, FloatArray]:
-        """Where the landmarks of a list were shown; rows shift when a person takes one away."""
-        structure = next(of for of, other in self.nodes.items() if other is node)
-        rows = [state.landmarks.names[row] for row in state.landmarks.of_structure(structure)]
-        shown = self._shown_ras_mm[node.GetID()]
-        if len(shown) != len(rows):  # taken over: it was not shown by us
-            return dict.fromkeys(rows, np.full(3, np.nan))
-        return dict(zip(rows, shown, strict=True))
 
     def _set_style(self, node: Node, state: CaseState, structure: str) -> None:
         """Colour by structure, labels off above :data:`MANY_POINTS`; also when somebody made the display node anew."""

@@ -9,8 +9,9 @@ from DenseLandmarksLib.annotation.case_masks import structure_style
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
-from DenseLandmarksLib.scene.ellipses import UNIT, EyesOnlyModel
+from DenseLandmarksLib.scene.eyes_only import EyesOnlyModel
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.outline import UNIT
 
 # A prediction less than this from where the point is now would only blur it.
 _MOVED_PIXELS = 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Node = Any
@@ -24,6 +26,17 @@ def remove_node(scene: Any, node: Node | None) -> None:
     for other in attached:
         if other is not None and is_in(scene, other) and not _is_used(scene, other):
             scene.RemoveNode(other)
+
+
+@contextmanager
+def place_list_kept(scene: Any) -> Iterator[None]:
+    """Lists that are added meanwhile are not those that the next point is placed in, which Slicer makes every new one."""
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    before = None if selection is None else (selection.GetActivePlaceNodeID(), selection.GetActivePlaceNodeClassName())
+    yield
+    if before is not None:
+        selection.SetReferenceActivePlaceNodeID(before[0])
+        selection.SetReferenceActivePlaceNodeClassName(before[1])
 
 
 def _is_used(scene: Any, node: Node) -> bool:

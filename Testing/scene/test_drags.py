@@ -284,3 +284,14 @@ def test_what_is_absent_is_placed_by_a_click(screen: OffscreenSlice, case: CaseI
     landmarks = case.session.state.landmarks
     assert landmarks.review[landmarks.names.index(A)] is Review.PLACED
     assert everything_is_on_its_voxel(case)
+
+
+def test_the_list_that_a_person_places_points_in_stays_the_one(
+    screen: OffscreenSlice, desk: Desk, library: Library, chest_template: Template
+) -> None:
+    mine = screen.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "mine")
+    selection = screen.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    assert selection.GetActivePlaceNodeID() == mine.GetID()
+    case = desk.open(library.case(library.cases()[0].id))
+    predict(case.session, chest_template)
+    assert selection.GetActivePlaceNodeID() == mine.GetID()
