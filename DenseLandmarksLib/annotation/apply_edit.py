@@ -182,9 +182,16 @@ def _absent(state: CaseState, names: Sequence[str]) -> CaseState:
     return _decided(state, rows, presence=dict.fromkeys(rows, Presence.ABSENT), review=review)
 
 
-def _place(state: CaseState, name: str, structure: str, index_ijk: Index) -> CaseState:
+def _check_name(name: str, of_what: str) -> None:
+    """Refuse a name that cannot be written down: none, or one with halves of characters, as damaged files have them."""
     if not name.strip():
-        raise InputError("expected a name for the landmark, got none. Name it.")
+        raise InputError(f"expected a name for the {of_what}, got none. Name it.")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InputError(f"expected a name for the {of_what} that is text, got {name!a}. Name it otherwise.")
+
+
+def _place(state: CaseState, name: str, structure: str, index_ijk: Index) -> CaseState:
+    _check_name(name, "landmark")
     points = _points_lps_mm(state, [index_ijk])
     if name not in state.landmarks.names:
         state = state.with_predicted(state.landmarks.joined(LandmarkSet.unplaced([name], [structure])))
@@ -225,8 +232,7 @@ def _paint(state: CaseState, structure: str, mask: NDArray[np.bool_]) -> CaseSta
         raise InputError(
             f"expected a mask on the voxels of the image, {expected}, got {np.shape(mask)}. Paint it on this image."
         )
-    if not structure.strip():
-        raise InputError("expected a name for the structure, got none. Name it.")
+    _check_name(structure, "structure")
     mask = np.array(mask, bool)
     if structure in state.painted and np.array_equal(mask, state.painted[structure]):
         return state
@@ -267,6 +273,7 @@ def _found(state: CaseState, new: Sequence[NewLandmark]) -> LandmarkSet:
 
 
 def _define(state: CaseState, landmark: NewLandmark, index_ijk: Index) -> CaseState:
+    _check_name(landmark.name, "landmark")
     if landmark.name in state.landmarks.names:
         raise InputError(f"expected a name that is new in this case, got {landmark.name!r}. Choose another.")
     state = _look_up(state, [landmark])
@@ -290,6 +297,8 @@ def _look_up(state: CaseState, new: Sequence[NewLandmark]) -> CaseState:
 
 def _import(state: CaseState, rows: Sequence[edits.ImportedRow]) -> CaseState:
     told = [row for row in rows if row.presence is not Presence.UNPLACED]
+    for row in told:
+        _check_name(row.name, "landmark")
     unknown = [row for row in told if row.name not in state.landmarks.names]
     landmarks = state.landmarks
     if unknown:

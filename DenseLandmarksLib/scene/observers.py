@@ -19,25 +19,27 @@ class Observers:
 
     def add(self, thing: Any, event: int | str, callback: Callable[[Any, Any], None]) -> None:
         """Have the bound method ``callback(thing, event)`` called on an event, as long as its object lives."""
-        method = WeakMethod(callback)
-
-        def hear(caller: Any, name: Any) -> None:
-            listening = method()
-            if listening is not None:
-                listening(caller, name)
-
-        self._tags.append((thing, thing.AddObserver(event, hear)))
+        self._tags.append((thing, thing.AddObserver(event, _Ear(callback))))
 
     def knows(self, thing: Any) -> bool:
         """Whether an object is listened to."""
         return any(other is thing for other, _ in self._tags)
 
-    def forget(self, *things: Any) -> None:
-        """Listen no more to these, or to anything when none is named."""
-        kept = []
+    def forget(self) -> None:
+        """Listen no more."""
         for thing, tag in self._tags:
-            if things and not any(thing is other for other in things):
-                kept.append((thing, tag))
-            else:
-                thing.RemoveObserver(tag)
-        self._tags = kept
+            thing.RemoveObserver(tag)
+        self._tags.clear()
+
+
+class _Ear:
+    """What VTK calls. An object and no closure: calling a closure that was taken apart already ends the process."""
+
+    def __init__(self, callback: Callable[[Any, Any], None]) -> None:
+        self._method = WeakMethod(callback)
+
+    def __call__(self, thing: Any, event: Any) -> None:
+        method = getattr(self, "_method", None)
+        listening = None if method is None else method()
+        if listening is not None:
+            listening(thing, event)

@@ -335,3 +335,16 @@ def test_a_case_without_a_prediction_takes_landmarks(predicted: CaseState) -> No
     state = after(CaseState(predicted.geometry), Place("apex", "", (3.0, 4.0, 0.0)), Place("base", "", (5.0, 6.0, 0.0)))
     assert state.landmarks.names == ("apex", "base")
     assert after(state, Absent(("apex",))).landmarks.presence[0] is Presence.ABSENT
+
+
+@pytest.mark.parametrize("name", ["half a \ud800 character", " "])
+def test_a_name_that_cannot_be_written_down_is_refused(predicted: CaseState, name: str) -> None:
+    edits = (
+        Place(name, "heart", (3.0, 4.0, 0.0)),
+        Import((ImportedRow(name, "heart", Presence.PRESENT, Review.PLACED, (3.0, 4.0, 0.0)),)),
+        Paint(name, np.zeros(predicted.geometry.size[::-1], bool)),
+    )
+    for edit in edits:
+        with pytest.raises(InputError, match="expected a name") as raised:
+            apply_edit(predicted, edit)
+        str(raised.value).encode()
