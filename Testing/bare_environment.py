@@ -377,7 +377,7 @@ def a_case_is_worked_on_in_a_scene_that_is_saved_and_opened_again(folder: Path) 
     from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
     from DenseLandmarksLib.scene.desk import Desk
     from DenseLandmarksLib.scene.ras import to_vtk
-    from DenseLandmarksLib.scene.record_node import same
+    from DenseLandmarksLib.scene.saved_case import same
     from Testing.scene.open_cases import (
         chest_library,
         control_point,

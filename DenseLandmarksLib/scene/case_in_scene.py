@@ -20,7 +20,7 @@ from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.listening import Listening
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.placing import Placing
-from DenseLandmarksLib.scene.record_node import SavedCase
+from DenseLandmarksLib.scene.saved_case import SavedCase
 from DenseLandmarksLib.scene.showing import Showing
 from DenseLandmarksLib.scene.two_states import TwoStates
 

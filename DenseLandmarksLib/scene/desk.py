@@ -18,7 +18,7 @@ from DenseLandmarksLib.scene.carry_out import Tell
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.case_of_volume import case_of_volume
 from DenseLandmarksLib.scene.nodes import Node
-from DenseLandmarksLib.scene.record_node import SavedCase, same, saved_cases
+from DenseLandmarksLib.scene.saved_case import SavedCase, same, saved_cases
 from DenseLandmarksLib.scene.two_states import TwoStates
 
 logger = logging.getLogger(__name__)

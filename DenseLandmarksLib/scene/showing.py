@@ -7,11 +7,12 @@ from typing import Any
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.scene.active_name import ActiveName
+from DenseLandmarksLib.scene.case_record import CaseNodes, CaseRecord
 from DenseLandmarksLib.scene.ellipses import Ellipses
 from DenseLandmarksLib.scene.fiducial_lists import FiducialLists
 from DenseLandmarksLib.scene.ghosts import Ghosts
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
-from DenseLandmarksLib.scene.record_node import CaseNodes, CaseRecord, SavedCase, names_of, structure_of
+from DenseLandmarksLib.scene.saved_case import SavedCase, names_of, structure_of
 from DenseLandmarksLib.scene.segments import Segments
 from DenseLandmarksLib.scene.uv_volumes import UvVolumes
 

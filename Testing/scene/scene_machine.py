@@ -42,7 +42,7 @@ from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.nodes import remove_node
 from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, to_vtk
-from DenseLandmarksLib.scene.record_node import same, saved_cases
+from DenseLandmarksLib.scene.saved_case import same, saved_cases
 from DenseLandmarksLib.scene.segments import segment_id
 from DenseLandmarksLib.scene.volume_node import add_volume_node
 from Testing.benchmarks.chest import chest_template

@@ -20,7 +20,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.ras import to_vtk
-from DenseLandmarksLib.scene.record_node import same
+from DenseLandmarksLib.scene.saved_case import same
 from DenseLandmarksLib.scene.volume_node import add_volume_node, voxels_zyx
 from Testing.scene.open_cases import (
     control_point,

@@ -8,7 +8,6 @@ the uv field, which is large, lies in the uv volumes alone.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -21,29 +20,37 @@ from numpy.typing import NDArray
 from DenseLandmarksLib import __version__
 from DenseLandmarksLib.annotation.answer_record import put_answer
 from DenseLandmarksLib.annotation.array_file import MemoryStore, Store, array_bytes
-from DenseLandmarksLib.annotation.case_state import CaseState, ModelAnswer
-from DenseLandmarksLib.annotation.library.case import now, one_line
+from DenseLandmarksLib.annotation.case_state import ModelAnswer
+from DenseLandmarksLib.annotation.library.case import now
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.mask_record import put_mask
 from DenseLandmarksLib.annotation.session import Session
-from DenseLandmarksLib.annotation.state_record import state_from_record, state_to_record
+from DenseLandmarksLib.annotation.state_record import state_to_record
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
-from DenseLandmarksLib.scene.scene_text import from_attribute, node_name, to_attribute
-from DenseLandmarksLib.scene.uv_volumes import STRUCTURE, uv_arrays
+from DenseLandmarksLib.scene.record_text import (
+    ANCHOR,
+    FIELD,
+    FORMAT,
+    LIST,
+    NAMES,
+    NODE_CLASS,
+    PIXELS,
+    RECORD,
+    SEGMENTATION,
+    UV,
+    VOLUME,
+    identity,
+    seal,
+)
+from DenseLandmarksLib.scene.saved_case import SavedCase
+from DenseLandmarksLib.scene.scene_text import node_name, to_attribute
+from DenseLandmarksLib.scene.uv_volumes import STRUCTURE
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-NODE_CLASS = "vtkMRMLTextNode"
-ANCHOR = "DenseLandmarks.Anchor"
-NAMES = "DenseLandmarks.Names"
-VOLUME, LIST, SEGMENTATION, UV, RECORD = (
-    f"DenseLandmarks.{role}" for role in ("volume", "list", "segmentation", "uv", "record")
-)
-"""The roles by which the anchor refers to the nodes of its case."""
-_REMEDY = "Open the case from its library."
 _PIXEL_HASH = "HMAC-SHA256, with the library's salt, over size, type and values of the pixels"
+_IN_VOLUMES = tuple(f"{FIELD}{name}" for name in ("uv", "uv_scale", "masks"))
 Thing = TypeVar("Thing")
 
 
@@ -97,7 +104,7 @@ class CaseRecord:
         _refer(anchor, SEGMENTATION, [nodes.segmentation])
         _refer(anchor, UV, nodes.uv.values())
         _refer(anchor, RECORD, [record])
-        sealed, said = _seal(self._content(session, nodes)), self._provenance(session)
+        sealed, said = seal(self._content(session, nodes)), self._provenance(session)
         if record.GetText() != sealed or _without_time(anchor.GetText()) != said:
             record.SetText(sealed)
             anchor.SetText(_readable(said | {"when": now()}))
@@ -162,7 +169,7 @@ class CaseRecord:
             record["answer"] = self._answer.key
             arrays |= self._answer.arrays
         return {
-            "case": _identity(session.case.library_id, session.case.id, session.revision, session.unsaved),
+            "case": identity(session.case.library_id, session.case.id, session.revision, session.unsaved),
             "record": record,
             "uv_volumes": list(structures),
             "arrays": arrays,
@@ -171,110 +178,6 @@ class CaseRecord:
     def _encoded_mask(self, name: str, mask: NDArray[np.bool_]) -> _Encoded:
         known = self._masks.get(name)
         return known if known is not None and known.thing is mask else _encode(mask, put_mask)
-
-
-@dataclass(frozen=True)
-class SavedCase:
-    """What a scene says about a case.
-
-    Attributes
-    ----------
-    anchor : the node that says so.
-    library_id, library_name, case_id, case_name : which case it is; ``library_name`` is empty where nobody knew.
-    revision, unsaved : the revision that the work stands on, 0 for none, and whether there is more than it holds.
-    who, when : the person, and the time (ISO 8601, UTC).
-    volume, lists, segmentation : nodes that show it, as far as they are still there; see :func:`structure_of` and
-        :func:`names_of` for the lists.
-    uv : the uv volumes by structure.
-    record : the node that holds the rest.
-    """
-
-    anchor: Node
-    library_id: str
-    library_name: str
-    case_id: str
-    case_name: str
-    revision: int
-    unsaved: bool
-    who: str
-    when: str
-    volume: Node | None
-    lists: tuple[Node, ...]
-    segmentation: Node | None
-    uv: Mapping[str, Node]
-    record: Node | None
-
-    def state(self) -> CaseState:
-        """The case as it was when the scene was saved, to the last bit.
-
-        Raises :class:`InputError`, in one line, where the record or a uv volume is missing, damaged or edited.
-        """
-        where = f"the scene's record of case {one_line(self.case_name)}"
-        if self.record is None:
-            raise InputError(f"expected {where}, found none. {_REMEDY}")
-        try:
-            content = _unseal(self.record.GetText())
-            if content["case"] != _identity(self.library_id, self.case_id, self.revision, self.unsaved):
-                raise ValueError("the provenance of another")
-            store = MemoryStore(where)
-            for key, text in content["arrays"].items():
-                self._put(store, key, base64.b64decode(text), content["uv_volumes"])
-            return state_from_record(content["record"], store)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"expected {where} as it was saved, got one that was changed. {_REMEDY}") from error
-
-    def _put(self, store: MemoryStore, key: str, content: bytes, structures: list[str]) -> None:
-        """Keep arrays of the record under ``key``, with those that lie in the uv volumes."""
-        written = MemoryStore(store.path(key))
-        header, arrays = written.get(written.put_bytes(content))
-        if header["kind"] == _PIXELS and structures:
-            found = uv_arrays(self.uv, structures)
-            found["masks"] = np.packbits(found["masks"])
-            arrays |= {f"{_FIELD}{name}": array for name, array in found.items()}
-        if store.put(header, arrays) != key:
-            raise InputError(
-                f"expected the uv volumes of case {one_line(self.case_name)} as they were saved, got others. {_REMEDY}"
-            )
-
-
-def saved_cases(scene: Any) -> tuple[SavedCase, ...]:
-    """The cases that a scene holds; a damaged provenance is told in the log and passed over."""
-    found = []
-    for n in range(scene.GetNumberOfNodesByClass(NODE_CLASS)):
-        node = scene.GetNthNodeByClass(n, NODE_CLASS)
-        if node.GetAttribute(ANCHOR) is None:
-            continue
-        try:
-            found.append(_saved_case(node))
-        except (KeyError, TypeError, ValueError) as error:
-            logger.warning(
-                "expected what a case is in the text %s, got one that is damaged (%s). %s",
-                node.GetName(),
-                type(error).__name__,
-                _REMEDY,
-            )
-    return tuple(found)
-
-
-def structure_of(node: Node) -> str:
-    """The structure that a list or a uv volume of a case shows, empty for none."""
-    return from_attribute(node.GetAttribute(STRUCTURE) or "")
-
-
-def names_of(node: Node) -> tuple[str, ...]:
-    """The landmarks of a list in the order of its control points, whatever their labels say now."""
-    return tuple(json.loads(node.GetAttribute(NAMES) or "[]"))
-
-
-def same(a: CaseState, b: CaseState) -> bool:
-    """Whether two states say the same, to the last digit; uv outside of the structures, which nobody reads, aside."""
-    return a is b or state_to_record(a, MemoryStore()) == state_to_record(b, MemoryStore())
-
-
-# ---- how it lies in the scene -------------------------------------------------------------------------------------------
-
-_PIXELS, _FIELD = "pixels", "uv_field."
-_IN_VOLUMES = tuple(f"{_FIELD}{name}" for name in ("uv", "uv_scale", "masks"))
 
 
 @dataclass(frozen=True)
@@ -299,7 +202,7 @@ def _encode(thing: Thing, put: Callable[[Thing, Store], str], structures: tuple[
 
 def _base64(store: MemoryStore, key: str, leave_out: tuple[str, ...] = ()) -> str:
     header, arrays = store.get(key)
-    if header["kind"] == _PIXELS:
+    if header["kind"] == PIXELS:
         arrays = {name: array for name, array in arrays.items() if name not in leave_out}
     return base64.b64encode(array_bytes(header, arrays)[1]).decode("ascii")
 
@@ -308,24 +211,6 @@ def _in_volumes(answer: ModelAnswer | None, uv: Mapping[str, Node]) -> tuple[str
     """The structures of an answer, where each has its uv volume; else none."""
     uv_field = None if answer is None else answer.prediction.uv_field
     return uv_field.structures if uv_field is not None and set(uv_field.structures) == set(uv) else ()
-
-
-def _identity(library_id: str, case_id: str, revision: int, unsaved: bool) -> list[Any]:
-    return [library_id, case_id, revision, unsaved]
-
-
-def _seal(content: dict[str, Any]) -> str:
-    """ASCII, whatever is in it; with a hash, as hardly a digit of a JSON can be seen to be wrong."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return f'{{"format":{FORMAT},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}","content":{text}}}'
-
-
-def _unseal(text: str) -> dict[str, Any]:
-    """The content of :func:`_seal`; raises ``ValueError`` and others for anything else."""
-    content: dict[str, Any] = json.loads(text)["content"]
-    if _seal(content) != text.strip():
-        raise ValueError("changed, or of another format")
-    return content
 
 
 def _readable(said: dict[str, Any]) -> str:
@@ -340,39 +225,6 @@ def _without_time(text: str | None) -> Any:
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return said
-
-
-def _saved_case(anchor: Node) -> SavedCase:
-    said = json.loads(anchor.GetText() or "")
-    if said["format"] != FORMAT:
-        raise ValueError(f"format {said['format']}")
-    saved = SavedCase(
-        anchor=anchor,
-        library_id=said["library"]["id"],
-        library_name=said["library"]["name"],
-        case_id=said["case"]["id"],
-        case_name=said["case"]["name"],
-        revision=said["revision"],
-        unsaved=said["unsaved"],
-        who=said["who"],
-        when=said["when"],
-        volume=anchor.GetNodeReference(VOLUME),
-        lists=_referred(anchor, LIST),
-        segmentation=anchor.GetNodeReference(SEGMENTATION),
-        uv={structure_of(node): node for node in _referred(anchor, UV)},
-        record=anchor.GetNodeReference(RECORD),
-    )
-    texts = (saved.library_id, saved.library_name, saved.case_id, saved.case_name, saved.who, saved.when)
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("expected texts")
-    if type(saved.revision) is not int or type(saved.unsaved) is not bool:
-        raise TypeError("expected the number of a revision, and whether there is more than it holds")
-    return saved
-
-
-def _referred(anchor: Node, role: str) -> tuple[Node, ...]:
-    nodes = (anchor.GetNthNodeReference(role, n) for n in range(anchor.GetNumberOfNodeReferences(role)))
-    return tuple(node for node in nodes if node is not None)
 
 
 def _refer(anchor: Node, role: str, nodes: Iterable[Node | None]) -> None:

@@ -31,18 +31,11 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.scene import record_node
+from DenseLandmarksLib.scene import case_record
+from DenseLandmarksLib.scene.case_record import CaseNodes, CaseRecord
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
-from DenseLandmarksLib.scene.record_node import (
-    NODE_CLASS,
-    CaseNodes,
-    CaseRecord,
-    SavedCase,
-    names_of,
-    same,
-    saved_cases,
-    structure_of,
-)
+from DenseLandmarksLib.scene.record_text import NODE_CLASS
+from DenseLandmarksLib.scene.saved_case import SavedCase, names_of, same, saved_cases, structure_of
 from DenseLandmarksLib.scene.uv_volumes import STRUCTURE, UvVolumes
 from DenseLandmarksLib.scene.volume_node import add_volume_node
 from Testing.annotation.perfect_answer import chest_image, perfect_answer
@@ -154,9 +147,9 @@ from pathlib import Path
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.array_file import MemoryStore
 from DenseLandmarksLib.annotation.state_record import state_to_record
-from DenseLandmarksLib.scene.record_node import saved_cases
+from DenseLandmarksLib.scene.saved_case import saved_cases
 from Testing.scene.saved_scene import read_scene
-from Testing.scene.test_record_node import going_on
+from Testing.scene.test_case_record import going_on
 scene = read_scene(Path(sys.argv[1]))
 (case,) = saved_cases(scene)
 state = case.state()
@@ -357,13 +350,13 @@ def test_an_edit_of_a_landmark_does_not_encode_field_and_masks_again(
     scene: Any, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = Shown(scene, session)
-    encode, encoded = record_node.array_bytes, []
+    encode, encoded = case_record.array_bytes, []
 
     def counting(header: Mapping[str, Any], arrays: Any) -> tuple[str, bytes]:
         encoded.append(header["kind"])
         return encode(header, arrays)
 
-    monkeypatch.setattr(record_node, "array_bytes", counting)
+    monkeypatch.setattr(case_record, "array_bytes", counting)
     session.mark_unsure(A)
     shown.write()
     assert encoded == ["covariance"]
