@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from DenseLandmarksLib.annotation.case_masks import structure_mask
+from DenseLandmarksLib.annotation.imports.read_landmarks import read_landmarks
+from DenseLandmarksLib.annotation.library.export import export_library
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
@@ -148,6 +150,30 @@ def test_a_calibration_under_a_hardened_transform_keeps_its_place(scene: Any, ca
     assert case.segments.painted(case.session.state, case.image) == {}
     case.undo()
     assert everything_is_on_its_voxel(case)
+
+
+def test_a_case_under_a_transform_is_exported_and_imported_in_the_images_own_frame(
+    scene: Any, case: CaseInScene, desk: Desk, library: Library, tmp_path: Path
+) -> None:
+    turn = np.deg2rad(30)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    matrix[:3, 3] = 40, -30, 20
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(to_vtk(matrix))
+    case.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    case.poll()
+    drag(case, A, 5.0)
+    case.save()
+    assert export_library(library, "mrk.json", tmp_path / "out").whole
+    (written,) = (tmp_path / "out").rglob(f"{case.session.case.name}*.mrk.json")
+    other = desk.open(library.case(library.cases()[1].id))
+    other.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    other.session.import_landmarks(read_landmarks(written, other.session.state.geometry))
+    other.poll()
+    for name in case.session.state.landmarks.names:
+        np.testing.assert_allclose(point_lps_mm(other, name), point_lps_mm(case, name), atol=1e-4)
+        np.testing.assert_allclose(world_ras_mm(other, name), world_ras_mm(case, name), atol=1e-4)
 
 
 # ---- what people and other modules do to our nodes -----------------------------------------------------------------------
