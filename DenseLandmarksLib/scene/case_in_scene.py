@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from DenseLandmarksLib.annotation.apply_edit import fits
-from DenseLandmarksLib.annotation.case_state import CaseState, ModelAnswer
+from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.case import Saved
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
@@ -62,7 +62,7 @@ class CaseInScene:
         self._listening = Listening(scene, self.lists, self._on_scene_close)
         self._placing: Placing | None = None
         self._settling = False
-        self._looked_up_in: ModelAnswer | None = None
+        self._looked_up_in: list[object] = []
         self._watch(session)
         if saved is not None:
             showing.adopt(saved, state, self.image)
@@ -89,7 +89,7 @@ class CaseInScene:
             self._poll_placing(self._placing)
         if self._listening.touched and self._listening.is_drag:
             self._show_drag()
-        elif self._listening.touched or self.session.state.answer is not self._looked_up_in:
+        elif self._listening.touched or self._may_look_up:
             self.settle()
 
     def settle(self) -> bool:
@@ -155,7 +155,7 @@ class CaseInScene:
     def go_on_with(self, session: Session) -> None:
         """Show another session of the same case from now on; this one is closed, and can be recovered where it is unsaved."""
         self.session.close()
-        self.session, self._looked_up_in = session, None
+        self.session, self._looked_up_in = session, []
         self._watch(session)
         self._show()
 
@@ -178,14 +178,23 @@ class CaseInScene:
         for structure in removed:
             self._tell(f"The segment {structure} is back. Erase it to say that the structure is not there.")
 
+    @property
+    def _may_look_up(self) -> bool:
+        """Whether nobody looked yet for what was defined in other cases, once for each answer of a model.
+
+        An edit takes away what can be redone, and what can be recovered only before anything else is done.
+        """
+        session = self.session
+        if session.state.answer is None or session.can_redo or (session.recoverable and not session.can_undo):
+            return False
+        # The pixels of an answer stay the same objects when a spacing is corrected.
+        return not any(session.state.answer.prediction.masks is masks for masks in self._looked_up_in)
+
     def _look_up_new_landmarks(self) -> None:
-        """Find in this case what was defined in others, once for each answer of a model."""
         state = self.session.state
-        if state.answer is self._looked_up_in:
+        if not self._may_look_up or state.answer is None:
             return
-        self._looked_up_in = state.answer
-        if state.answer is None:
-            return
+        self._looked_up_in.append(state.answer.prediction.masks)
         new = [landmark for landmark in self.session.landmarks_of_library() if fits(state, landmark)]
         if new and attempt(self._tell, self.session.look_up, *new):
             self._tell(f"Looked up from other cases: {', '.join(landmark.name for landmark in new)}.")

@@ -61,10 +61,12 @@ class CaseVolume:
         volume = self.image.volume
         if not self.image.is_linear:
             self._tell(
-                f"expected a linear transform above {volume.GetName()}, got one that bends: landmarks would no longer lie on "
-                "their pixels. The image is out of it again; to see it bent, put a copy of the image under the transform."
+                f"expected a linear transform above {volume.GetName()}, got one that bends or flattens: landmarks would no longer "
+                "lie on their pixels. The image is out of it again; to see it bent, put a copy of the image under the transform."
             )
             volume.SetAndObserveTransformNodeID(self._transform_id)
+            if not self.image.is_linear:  # it bends only since the image is under it
+                volume.SetAndObserveTransformNodeID(None)
         self._transform_id = volume.GetTransformNodeID()
         if self._time_of_voxels() == self._voxels_time:
             return

@@ -128,7 +128,8 @@ class FiducialLists:
                 # A hardened transform changes what a list says without moving anything, a neighbour that came along
                 # is where it was shown though not where the case has it: only what is in neither place was moved.
                 stayed = name in shown_ras_mm and np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm
-                if not stayed and np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() > still_mm:
+                # What was set to no number at all was moved as well: nothing that is compared with it holds.
+                if not stayed and not np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() <= still_mm:
                     gesture.moved_lps_mm[name] = points_lps_mm[n]
                     steps[name] = landmarks.points_lps_mm[row], points_lps_mm[n]
             of_list = sum(landmarks.names[row] in present for row in landmarks.of_structure(structure))
@@ -232,7 +233,7 @@ def _insert_point(node: Node, n: int, name: str) -> None:
 def _show_point(node: Node, n: int, point_ras_mm: FloatArray, status: int) -> None:
     was = node.GetNthControlPointPositionStatus(n)
     if np.isfinite(point_ras_mm).all():
-        moved = np.abs(np.array(node.GetNthControlPointPosition(n)) - point_ras_mm).max() > STILL_MM
+        moved = not np.abs(np.array(node.GetNthControlPointPosition(n)) - point_ras_mm).max() <= STILL_MM
         # An absent landmark keeps its best guess, unseen; setting a position makes it "defined" for a moment.
         if moved or (status == _DEFINED and was != _DEFINED):
             node.SetNthControlPointPosition(n, *point_ras_mm)

@@ -16,6 +16,8 @@ from DenseLandmarksLib.scene.ras import FloatArray, from_vtk, ijk_to_ras_mm, to_
 
 # What a matrix loses on its way through a file of Slicer, which writes 6 decimals in some places.
 _SAME = 1e-5
+# How many times more a transform may stretch one direction than another.
+_FLAT = 1e6
 
 
 class ImageInScene:
@@ -66,7 +68,7 @@ class ImageInScene:
 
     @property
     def is_linear(self) -> bool:
-        """Whether everything that the image is under is linear."""
+        """Whether everything that the image is under is linear, and leads back to its voxels."""
         return to_world(self.volume) is not None
 
     @property
@@ -87,7 +89,7 @@ class ImageInScene:
 
 
 def to_world(node: Node) -> FloatArray | None:
-    """The matrix (4, 4) from a node's own coordinates to the world's; ``None`` under a transform that bends."""
+    """The matrix (4, 4) from a node's own coordinates to the world's; ``None`` under a transform that bends or flattens."""
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
@@ -95,7 +97,9 @@ def to_world(node: Node) -> FloatArray | None:
         return None
     matrix = vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)
-    return from_vtk(matrix)
+    to_world = from_vtk(matrix)
+    # From what is flat, or nearly so, no way leads back to a voxel.
+    return to_world if np.linalg.cond(to_world[:3, :3]) < _FLAT else None
 
 
 def _linear(node: Node) -> FloatArray:

@@ -57,6 +57,8 @@ class Segments:
         # Where image and node were when they were shown last.
         self._index_to_world = self._node_to_world = np.eye(4)
         self._index_to_node = _NOWHERE
+        # Whether the fill is to be seen again when nothing is dragged any more; ``None`` while nothing is.
+        self._had_fill: bool | None = None
 
     def adopt(self, node: Node, state: CaseState, image: ImageInScene) -> None:
         """Take over a node that came with a saved scene; what it holds is compared with ``state`` by :meth:`painted`."""
@@ -154,6 +156,21 @@ class Segments:
         there = self.node.GetSegmentation().GetSegmentIDs()
         ours = (structure for structure in state.structures if structure in self._shown)
         return tuple(structure for structure in ours if segment_id(structure) not in there)
+
+    def show_fill(self, visible: bool) -> None:
+        """Leave only the borders while a point is dragged: the image is seen, and drawing takes half the time.
+
+        What a person chose is back with the fill.
+        """
+        display = None if self.node is None or not is_in(self._scene, self.node) else self.node.GetDisplayNode()
+        if display is None:
+            return
+        if visible and self._had_fill is not None:
+            display.SetVisibility2DFill(self._had_fill)
+            self._had_fill = None
+        elif not visible and self._had_fill is None:
+            self._had_fill = bool(display.GetVisibility2DFill())
+            display.SetVisibility2DFill(False)
 
     def remove(self) -> None:
         """Take our node, and nothing else, out of the scene."""

@@ -41,11 +41,13 @@ class Showing:
         image.show(state.geometry)
         for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes):
             part.show(state, image)
+        self.segments.show_fill(True)
         self.active_name.watch(self.lists.nodes.values())
         self.write_record(session, image)
 
     def show_drag(self, preview: CaseState, image: ImageInScene, dragged: str) -> None:
         """While a landmark is being dragged, show what would come along; masks follow when it is let go."""
+        self.segments.show_fill(False)
         self.lists.show(preview, image, but=dragged)
         self.ellipses.show(preview, image)
 

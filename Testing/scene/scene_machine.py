@@ -46,7 +46,7 @@ from DenseLandmarksLib.scene.saved_case import same, saved_cases
 from DenseLandmarksLib.scene.segments import segment_id
 from DenseLandmarksLib.scene.volume_node import add_volume_node
 from Testing.benchmarks.chest import chest_template
-from Testing.scene.open_cases import chest_library, control_point, everything_is_on_its_voxel, predict
+from Testing.scene.open_cases import chest_library, control_point, everything_is_on_its_voxel, point_lps_mm, predict
 from Testing.scene.saved_scene import new_scene, nodes_of, read_scene, save_scene
 
 Node = Any
@@ -359,12 +359,16 @@ class Walk:
     def check_bundle(self) -> None:
         """The scene can be saved, and holds every case to the last digit; saving it changes nothing."""
         save_scene(self.scene, self.folder / "checked.mrb")
-        saved = {one.case_id: one for one in saved_cases(self.scene) if any(one.anchor is c.anchor for c in self.desk.cases)}
+        saved = {
+            one.case_id: one for one in saved_cases(self.scene) if any(one.anchor is c.anchor for c in self.desk.cases)
+        }
         for case in self.desk.cases:
             rule(case.session.case.id in saved, "a case has no record")
             record = saved[case.session.case.id]
             rule(same(record.state(), case.session.state), "the record is not the state")
-            rule((record.revision, record.unsaved) == (case.session.revision, case.session.unsaved), "the record is old")
+            rule(
+                (record.revision, record.unsaved) == (case.session.revision, case.session.unsaved), "the record is old"
+            )
             check(case, self.lines)
 
     def leave(self) -> dict[str, tuple[CaseState, bool, int]]:
@@ -446,7 +450,11 @@ def check_shown(case: CaseInScene) -> None:
         points = np.array([node.GetNthControlPointPosition(n) for n in range(count) if shown[n] == DEFINED])
         rule(np.isfinite(points).all(), "a glyph is nowhere", structure)
     rule(everything_is_on_its_voxel(case), "a glyph is off its voxel")
-    rule(case.lists.gesture(state, image).is_nothing, "there is a gesture that nobody made", case.lists.gesture(state, image))
+    rule(
+        case.lists.gesture(state, image).is_nothing,
+        "there is a gesture that nobody made",
+        case.lists.gesture(state, image),
+    )
     painted = case.segments.painted(state, image)
     rule(not painted, "there is paint that nobody painted", list(painted))
     rule(not case.segments.removed(state), "a segment is missing")
@@ -555,7 +563,7 @@ def drag_interrupted(walk: Walk, case: CaseInScene, rng: random.Random) -> Expec
     put(case, name, elsewhere(case, name, rng))
     if rng.random() < 0.7:
         case.poll()
-    what = rng.choice(("accept", "absent", "undo", "save", "remove", "spacing", "transform"))
+    what = rng.choice(("accept", "absent", "undo", "save", "remove", "place", "spacing", "transform"))
     if what == "accept":
         case.session.accept(other)
     elif what == "absent":
@@ -565,7 +573,9 @@ def drag_interrupted(walk: Walk, case: CaseInScene, rng: random.Random) -> Expec
     elif what == "save":
         case.save()
     elif what == "remove":
-        walk.scene.RemoveNode(node)
+        remove_node(walk.scene, node)
+    elif what == "place":
+        case.session.place(walk.new_name(), point_lps_mm(case, name) + 1, _of(case, name))
     elif what == "spacing":
         x, y, z = case.session.state.geometry.spacing_mm
         case.session.correct_spacing((x * 1.1, y * 1.1, z))
@@ -797,17 +807,27 @@ def display_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expect
 @step(3)
 def node_removed(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     nodes = [*case.lists.nodes.values(), case.segments.node, case.ellipses.node, case.ghosts.node, case.anchor]
-    nodes += [*case._showing.uv_volumes.nodes.values(), case._showing.record._record, case._showing.active_name.node, case.ellipses._colours]
+    nodes += [
+        *case._showing.uv_volumes.nodes.values(),
+        case._showing.record._record,
+        case._showing.active_name.node,
+        case.ellipses._colours,
+    ]
     nodes = [node for node in nodes if node is not None]
     for node in rng.sample(nodes, min(len(nodes), rng.choice((1, 1, 2, 4)))):
-        walk.scene.RemoveNode(node)
+        remove_node(walk.scene, node)
     return NOTHING
 
 
 @step(0.7)
 def node_cloned(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     """The Data module's Clone: whatever is copied is somebody else's."""
-    nodes = [*case.lists.nodes.values(), case.segments.node, case.image.volume, *case._showing.uv_volumes.nodes.values()]
+    nodes = [
+        *case.lists.nodes.values(),
+        case.segments.node,
+        case.image.volume,
+        *case._showing.uv_volumes.nodes.values(),
+    ]
     node = rng.choice([node for node in nodes if node is not None])
     made = walk.tag(walk.scene.AddNewNodeByClass(node.GetClassName(), "a clone"))
     made.CopyContent(node)
@@ -919,7 +939,12 @@ def all_hardened(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected 
     """What "Harden transform" on a folder of the subject hierarchy does."""
     case.image.volume.SetAndObserveTransformNodeID(add_transform(walk, rng).GetID())
     case.poll()
-    nodes = [case.image.volume, *case.lists.nodes.values(), case.segments.node, *case._showing.uv_volumes.nodes.values()]
+    nodes = [
+        case.image.volume,
+        *case.lists.nodes.values(),
+        case.segments.node,
+        *case._showing.uv_volumes.nodes.values(),
+    ]
     nodes = [node for node in nodes if node is not None]
     for node in rng.sample(nodes, rng.randint(1, len(nodes))):
         node.HardenTransform()
@@ -1063,6 +1088,8 @@ def paint(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     else:
         set_labelmap(case, structure, oriented(mask, lattice))
     case.poll()
+    if not mask.any():  # Slicer says nothing when it empties a segment that shares its label map
+        case.settle()
     rule(np.array_equal(structure_mask(case.session.state, structure), mask), "not what was painted", how)
     return NOTHING if np.array_equal(mask, before) else one("Paint", structure, refusable=False)
 
@@ -1606,7 +1633,9 @@ def main() -> int:
                 return 1
         seed += 1
     by_kind = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common())
-    print(f"{taken} random steps, {done} edits, {refused} refusals, {faults} faults, {time.perf_counter() - started:.0f} s")
+    print(
+        f"{taken} random steps, {done} edits, {refused} refusals, {faults} faults, {time.perf_counter() - started:.0f} s"
+    )
     print(by_kind)
     return 1 if faults else 0
 

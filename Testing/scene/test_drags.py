@@ -95,6 +95,32 @@ def test_neighbours_are_seen_to_come_along_while_the_mouse_is_down(
     assert edits_on_disk(tmp_path / "user") == ["TakePrediction", "Move"]
 
 
+@pytest.mark.parametrize("chosen", [True, False])
+def test_while_a_point_is_dragged_nothing_covers_the_image(
+    screen: OffscreenSlice, case: CaseInScene, chosen: bool
+) -> None:
+    display = case.segments.node.GetDisplayNode()
+    display.SetVisibility2DFill(chosen)
+    inside = screen.display_xy(np.mean([world_ras_mm(case, f"right_lung_{n:02d}") for n in range(1, 41)], axis=0))
+    before = colourfulness(screen, inside)
+    assert (before > 5) == chosen
+    x, y = screen.display_xy(world_ras_mm(case, A))
+    screen.press(x, y)
+    screen.move(x + 30, y)
+    case.poll()
+    assert colourfulness(screen, inside) == 0
+    screen.release(x, y)
+    case.poll()
+    assert (colourfulness(screen, inside) > 5) == chosen
+    assert bool(display.GetVisibility2DFill()) == chosen
+
+
+def colourfulness(screen: OffscreenSlice, xy: tuple[int, int]) -> int:
+    """How far a pixel, counted from the bottom left, is from grey."""
+    pixels = screen.pixels()
+    return int(np.ptp(pixels[pixels.shape[0] - 1 - xy[1], xy[0]].astype(int)))
+
+
 def test_a_click_that_moves_nothing_leaves_no_trace(
     screen: OffscreenSlice, case: CaseInScene, tmp_path: Path, lines: list[str]
 ) -> None:
