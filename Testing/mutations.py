@@ -232,8 +232,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "a spacing that was typed is ignored",
         "DenseLandmarksLib/scene/case_in_scene.py",
-        "            if spacing_mm is not None:",
-        "            if spacing_mm is None and self.is_open is None:",
+        "                if spacing_mm is not None:",
+        "                if spacing_mm is None and self.is_open is None:",
         ("Testing/scene/test_case_in_scene.py",),
     ),
     Fault(

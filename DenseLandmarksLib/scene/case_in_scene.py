@@ -106,13 +106,14 @@ class CaseInScene:
             return False
         self._settling = True
         try:
-            self._volume.check(self.session.state.geometry)
-            spacing_mm = self.image.spacing_given_mm  # read before anything is done, as all else
-            self._do_what_was_done(STILL_MM)
-            if spacing_mm is not None:
-                attempt(self._tell, self.session.correct_spacing, spacing_mm)
-            self._look_up_new_landmarks()
-            self._show()
+            with self._listening.our_doing():  # reading counts too: a getter of Slicer's tells that its node changed
+                self._volume.check(self.session.state.geometry)
+                spacing_mm = self.image.spacing_given_mm  # read before anything is done, as all else
+                self._do_what_was_done(STILL_MM)
+                if spacing_mm is not None:
+                    attempt(self._tell, self.session.correct_spacing, spacing_mm)
+                self._look_up_new_landmarks()
+                self._show()
         finally:
             self._settling = False
         return True

@@ -473,3 +473,12 @@ def test_a_picture_in_colour_is_refused_in_one_line(scene: Any, desk: Desk, libr
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing in it")
     with pytest.raises(InputError, match="nothing in it"):
         desk.open_volume(volume, library)
+
+
+def test_after_a_poll_nothing_is_left_to_do(scene: Any, case: CaseInScene) -> None:
+    """Else what the session does next would not be shown before the timer ticks again."""
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    case.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    case.poll()
+    case.session.place("clip", point_lps_mm(case, A), "heart")
+    control_point(case, "clip")
