@@ -32,8 +32,9 @@ class Worklist:
         confidence = np.nan_to_num(landmarks.confidence, nan=0.0)
 
         def doubt(row: int) -> tuple[bool, bool, float, int]:
-            there = landmarks.presence[row] is Presence.PRESENT
-            return not is_open(landmarks.review[row]), there, float(confidence[row]), row
+            if not is_open(landmarks.review[row]):
+                return True, True, 1.0, row
+            return False, landmarks.presence[row] is Presence.PRESENT, float(confidence[row]), row
 
         return cls(tuple(landmarks.names[row] for row in sorted(range(len(landmarks)), key=doubt)))
 

@@ -215,7 +215,8 @@ class CaseInScene:
     def _watch(self, session: Session) -> None:
         def watcher(state: CaseState) -> None:
             # What a person is about to do in the scene comes first: the next poll takes it over, and shows both.
-            if self.is_open and session is self.session and (self._settling or not self._listening.touched):
+            is_busy = self._listening.touched or self._listening.is_drag
+            if self.is_open and session is self.session and (self._settling or not is_busy):
                 self._show()
 
         session.watch(watcher)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import SimpleITK as sitk
+
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.scene.carry_out import Tell
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
-from DenseLandmarksLib.scene.volume_node import add_volume_node, image_of_volume_node, turn_slices_round
+from DenseLandmarksLib.scene.volume_node import add_volume_node, turn_slices_round, voxels_zyx
 
 # On an image that we added: it goes when the case goes.
 _ADDED = "DenseLandmarks.Added"
@@ -104,10 +107,12 @@ class CaseVolume:
         return False
 
     def _has_pixels(self, volume: Node) -> bool:
-        try:
-            return self._case.has_pixels_of(image_of_volume_node(volume, SpacingSource.UNKNOWN))
-        except InputError:
+        """Whether a volume has them, wherever it lies: a transform that was hardened may have sheared it."""
+        data = volume.GetImageData()
+        if data is None or data.GetNumberOfScalarComponents() != 1 or 0 in data.GetDimensions():
             return False
+        pixels = sitk.GetImageFromArray(voxels_zyx(volume))
+        return self._case.has_pixels_of(MedicalImage(pixels, SpacingSource.UNKNOWN, volume.GetName()))
 
     def _time_of_voxels(self) -> int:
         data = self.image.volume.GetImageData()

@@ -6,7 +6,7 @@ A landmark lies where its voxel is in the scene, whatever transforms image and l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,17 @@ MANY_POINTS = 30
 STILL_MM = 1e-6
 
 
+class _Shown(NamedTuple):
+    """How a landmark was shown: where (3,), in its list's own coordinates, and Slicer's word for whether it is there."""
+
+    point_ras_mm: FloatArray
+    status: int
+
+    @property
+    def is_seen(self) -> bool:
+        return self.status == _DEFINED
+
+
 class FiducialLists:
     """The lists of one case in a scene, which is given and never imported.
 
@@ -40,10 +51,10 @@ class FiducialLists:
     def __init__(self, scene: Any, case_name: str) -> None:
         self.nodes: dict[str, Node] = {}
         self._scene, self._case_name = scene, case_name
-        # Of each list by its ID: which landmark each control point is (a label can be changed by anybody), and where each
-        # landmark was shown.
+        # Of each list by its ID: which landmark each control point is (a label can be changed by anybody), and how each
+        # landmark was shown; None for a list that was not shown yet.
         self._names: dict[str, dict[str, str]] = {}
-        self._shown_ras_mm: dict[str, dict[str, FloatArray]] = {}
+        self._shown: dict[str, dict[str, _Shown] | None] = {}
 
     def adopt(self, nodes: Mapping[str, Node], names: Mapping[str, Sequence[str]]) -> None:
         """Take over lists by structure that came with a saved scene; ``names`` are those of their rows when it was saved.
@@ -57,7 +68,7 @@ class FiducialLists:
             if len(rows) != count:
                 rows = [node.GetNthControlPointLabel(n) for n in range(count)]
             self._names[node.GetID()] = {node.GetNthControlPointID(n): rows[n] for n in range(count)}
-            self._shown_ras_mm[node.GetID()] = {}  # it was not shown by us
+            self._shown[node.GetID()] = None
 
     def show(self, state: CaseState, image: ImageInScene, but: str = "") -> None:
         """Bring the lists to what the case says; only what differs is touched.
@@ -78,22 +89,27 @@ class FiducialLists:
             rows = [int(row) for row in landmarks.of_structure(structure)]
             self._match_points(node, [landmarks.names[row] for row in rows])
             points_ras_mm = image.local_ras_mm(node, index_ijk[rows])
-            shown_ras_mm = self._shown_ras_mm[node.GetID()]
+            before = self._shown[node.GetID()] or {}
+            shown = self._shown[node.GetID()] = {}
             for n, row in enumerate(rows):
                 name = landmarks.names[row]
-                if name == but and name in shown_ras_mm:  # else its list was made anew, or its point
+                if name == but and name in before:  # else its list was made anew
+                    shown[name] = before[name]
                     continue
                 if node.GetNthControlPointLabel(n) != name:
                     node.SetNthControlPointLabel(n, name)
-                _show_point(node, n, points_ras_mm[n], _STATUS[landmarks.presence[row]])
-                shown_ras_mm[name] = points_ras_mm[n]
+                shown[name] = _Shown(points_ras_mm[n], _STATUS[landmarks.presence[row]])
+                _show_point(node, n, *shown[name])
             if not but:
                 show_measurements(node, landmarks, rows)
                 self._set_style(node, state, structure)
             node.EndModify(was_modifying)
 
     def gesture(self, state: CaseState, image: ImageInScene, still_mm: float = STILL_MM) -> Gesture:
-        """What a person did since the lists were shown, with the case as it is, which they need not show any more."""
+        """What a person did since the lists were shown, with the case as it is, which they need not show any more.
+
+        What was not shown yet nobody took away, and what is shown still nobody placed.
+        """
         landmarks = state.landmarks
         row_of = {name: row for row, name in enumerate(landmarks.names)}
         gesture = Gesture()
@@ -108,12 +124,16 @@ class FiducialLists:
             local_ras_mm = np.array([node.GetNthControlPointPosition(n) for n in range(count)]).reshape(-1, 3)
             points_lps_mm = lps_mm_from_index(state.geometry, image.index_ijk(node, local_ras_mm))
             names = [self._names[node.GetID()].get(node.GetNthControlPointID(n)) for n in range(count)]
-            shown_ras_mm = self._shown_ras_mm[node.GetID()]
+            shown = self._shown[node.GetID()]
+            of_list = [landmarks.names[row] for row in landmarks.of_structure(structure)]
+            # Who was to be seen: as the case says, where nobody showed the list yet.
+            seen = present.intersection(of_list) if shown is None else {n for n, how in shown.items() if how.is_seen}
             steps: dict[str, tuple[FloatArray, FloatArray]] = {}
             for n, name in enumerate(names):
                 label, status = node.GetNthControlPointLabel(n), node.GetNthControlPointPositionStatus(n)
                 if name is None or name not in row_of:
-                    if status == _DEFINED:
+                    was_added = name is None or shown is None  # else the case does not have it any more
+                    if was_added and status == _DEFINED:
                         gesture.added_lps_mm.append((structure, label, points_lps_mm[n]))
                     continue
                 if label != name:
@@ -122,22 +142,27 @@ class FiducialLists:
                     continue
                 there.add(name)
                 row = row_of[name]
-                if name not in present:
-                    gesture.placed_lps_mm[name] = points_lps_mm[n]
-                    continue
                 # A hardened transform changes what a list says without moving anything, a neighbour that came along
                 # is where it was shown though not where the case has it: only what is in neither place was moved.
-                stayed = name in shown_ras_mm and np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm
+                stayed = (
+                    name in seen
+                    and shown is not None
+                    and np.abs(local_ras_mm[n] - shown[name].point_ras_mm).max() <= still_mm
+                )
+                if name not in present:
+                    if not stayed:
+                        gesture.placed_lps_mm[name] = points_lps_mm[n]
+                    continue
                 # What was set to no number at all was moved as well: nothing that is compared with it holds.
                 if not stayed and not np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() <= still_mm:
                     gesture.moved_lps_mm[name] = points_lps_mm[n]
                     steps[name] = landmarks.points_lps_mm[row], points_lps_mm[n]
-            of_list = sum(landmarks.names[row] in present for row in landmarks.of_structure(structure))
-            if len(steps) == of_list and is_whole(list(steps.values())):
+            if len(steps) == len(seen & present) and is_whole(list(steps.values())):
                 gesture.dragged_lists.append(structure)
                 for name in steps:
                     del gesture.moved_lps_mm[name]
-        gesture.deleted.extend(name for name in landmarks.names if name in present and name not in there)
+            gone = seen & present - there
+            gesture.deleted.extend(name for name in of_list if name in gone)
         return gesture
 
     def let_delete(self, node: Node, allowed: bool) -> None:
@@ -164,13 +189,13 @@ class FiducialLists:
         node = self.nodes.pop(structure, None)
         if node is not None:
             self._names.pop(node.GetID(), None)
-            self._shown_ras_mm.pop(node.GetID(), None)
+            self._shown.pop(node.GetID(), None)
             remove_node(self._scene, node)
 
     def _add_list(self, structure: str) -> Node:
         with place_list_kept(self._scene):
             node = self._scene.AddNewNodeByClass(NODE_CLASS, node_name(f"{self._case_name} {structure or 'landmarks'}"))
-        self._names[node.GetID()], self._shown_ras_mm[node.GetID()] = {}, {}
+        self._names[node.GetID()], self._shown[node.GetID()] = {}, {}
         node.SetUndoEnabled(False)  # the session's undo is the only one
         return node
 

@@ -40,8 +40,9 @@ class Listening:
 
     @property
     def is_drag(self) -> bool:
-        """Whether the mouse button is down on a point."""
-        return bool(self._dragging)
+        """Whether the mouse button is down on a point; nobody tells when its list is taken out of the scene meanwhile."""
+        there = (node.GetID() for node in self._lists.nodes.values() if node.GetScene() is not None)
+        return not self._dragging.isdisjoint(there)
 
     def forget_drag(self) -> None:
         """Whatever was being dragged was let go, or is no more."""
