@@ -190,8 +190,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "a dragged list counts as corrections",
         "DenseLandmarksLib/scene/fiducial_lists.py",
-        "if len(steps) == of_list and is_whole(list(steps.values())):",
-        "if len(steps) == of_list and not steps:",
+        "if len(steps) == len(seen & present) and is_whole(list(steps.values())):",
+        "if len(steps) == len(seen & present) and not steps:",
         ("Testing/scene/test_fiducial_lists.py",),
     ),
     Fault(
@@ -204,8 +204,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "neighbours that came along count as dragged",
         "DenseLandmarksLib/scene/fiducial_lists.py",
-        "stayed = name in shown_ras_mm and np.abs(local_ras_mm[n] - shown_ras_mm[name]).max() <= still_mm",
-        "stayed = False",
+        "                if not stayed and not np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() <= still_mm:",
+        "                if not np.abs(points_lps_mm[n] - landmarks.points_lps_mm[row]).max() <= still_mm:",
         ("Testing/scene/test_fiducial_lists.py",),
     ),
     Fault(
@@ -239,7 +239,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "an answer takes the point out of the hand",
         "DenseLandmarksLib/scene/case_in_scene.py",
-        "(self._settling or not self._listening.touched)",
+        "(self._settling or not is_busy)",
         "True",
         ("Testing/scene/test_case_in_scene.py",),
     ),

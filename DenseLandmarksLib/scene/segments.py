@@ -32,6 +32,7 @@ NODE_CLASS = "vtkMRMLSegmentationNode"
 FILL_OPACITY, OUTLINE_OPACITY = 0.15, 1.0
 # What Slicer calls them (vtkSegmentationConverter, vtkSlicerSegmentationsModuleLogic), in memory and in files.
 _SURFACE = "Closed surface"
+_REFERENCE_GEOMETRY = "Reference image geometry"
 _STATUS, _REVIEW = "Segmentation.Status", "DenseLandmarks.Review"
 # The place of what was not shown yet: no other is the same.
 _NOWHERE = np.full((4, 4), np.nan)
@@ -54,6 +55,7 @@ class Segments:
         self._shown: dict[str, _Shown] = {}
         # Segments that a person added, by the name under which they were told.
         self._added: dict[str, str] = {}
+        self._lattice = ""  # as Slicer has it
         # Where image and node were when they were shown last.
         self._index_to_world = self._node_to_world = np.eye(4)
         self._index_to_node = _NOWHERE
@@ -83,16 +85,25 @@ class Segments:
         image.take_along(node)
         _set_display(node)
         index_to_node = image.index_to(node)
-        reference = node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole())
-        if reference != image.volume.GetID() or not np.array_equal(index_to_node, self._index_to_node):
-            # What is painted from now on, in the Segment Editor, is painted on the image's voxels.
-            node.SetReferenceImageGeometryParameterFromVolumeNode(image.volume)
-        self._index_to_node = index_to_node
         segmentation = node.GetSegmentation()
+        reference = node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole())
+        lattice = segmentation.GetConversionParameter(_REFERENCE_GEOMETRY)  # a transform that is hardened takes it along
+        if (reference, lattice) != (image.volume.GetID(), self._lattice) or not np.array_equal(
+            index_to_node, self._index_to_node
+        ):
+            # What is painted from now on, in the Segment Editor, is painted on the image's voxels, and merged on them when
+            # the scene is saved.
+            node.SetReferenceImageGeometryParameterFromVolumeNode(image.volume)
+            self._lattice = segmentation.GetConversionParameter(_REFERENCE_GEOMETRY)
+        self._index_to_node = index_to_node
         for structure in [structure for structure in self._shown if structure not in state.structures]:
             segmentation.RemoveSegment(segment_id(structure))
             del self._shown[structure]
         has_surfaces = segmentation.ContainsRepresentation(_SURFACE)
+        if segmentation.GetSourceRepresentationName() != LABEL_MAP:  # somebody made surfaces of it all
+            # Also of segments that a person added: one that has neither ends the process when Slicer saves the scene.
+            segmentation.CreateRepresentation(LABEL_MAP)
+            segmentation.SetSourceRepresentationName(LABEL_MAP)
         for structure in state.structures:
             self._show_segment(state, structure, index_to_node)
         ids = tuple(segmentation.GetSegmentIDs())
@@ -100,8 +111,6 @@ class Segments:
         order = (*ours, *(other for other in ids if other not in ours))
         if ids != order:
             segmentation.ReorderSegments(order)
-        if segmentation.GetSourceRepresentationName() != LABEL_MAP:  # somebody made surfaces of it all
-            segmentation.SetSourceRepresentationName(LABEL_MAP)
         if has_surfaces:
             segmentation.CreateRepresentation(_SURFACE)  # of the segments that lack it: those that changed
         self._remember_place(index_to_node)
