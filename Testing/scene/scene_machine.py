@@ -38,7 +38,7 @@ from DenseLandmarksLib.annotation.library.case import LibraryCase
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
-from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
+from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.nodes import remove_node
@@ -61,17 +61,18 @@ LIST, SEGMENTATION, LABELMAP = "vtkMRMLMarkupsFiducialNode", "vtkMRMLSegmentatio
 FOREIGN = "Walk.Foreign"
 """An attribute of all nodes that the walk, and no case, put into the scene."""
 DEFINED = 2
+_SELECTION, _INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
 STATUS = {Presence.PRESENT: 2, Presence.ABSENT: 3, Presence.UNPLACED: 0}
 
 
-class Broken(AssertionError):
+class BrokenRuleError(AssertionError):
     """Something that everybody may rely on is not so."""
 
 
 def rule(holds: object, what: str, *details: object) -> None:
-    """Raise :class:`Broken` unless a rule holds."""
+    """Raise :class:`BrokenRuleError` unless a rule holds."""
     if not holds:
-        raise Broken(": ".join([what, *map(str, details)]))
+        raise BrokenRuleError(": ".join([what, *map(str, details)]))
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,19 @@ class Walk:
         self._logic = slicer.vtkSlicerSegmentationsModuleLogic()
         self._logic.SetMRMLScene(scene)
         self.scene, self.desk = scene, Desk(scene, "an annotator", self.lines.append, self.user)
+        self.add_singletons()
+
+    def add_singletons(self) -> None:
+        """Nodes that every application of Slicer's has, as it comes to clicks that place points."""
+        import slicer
+
+        for node, name in (
+            (slicer.vtkMRMLSelectionNode(), _SELECTION),
+            (slicer.vtkMRMLInteractionNode(), _INTERACTION),
+        ):
+            if self.scene.GetNodeByID(name) is None:
+                node.SetSingletonTag("Singleton")
+                self.scene.AddNode(node)
 
     def library_case(self, n: int) -> LibraryCase:
         return self.library.case(self.library.cases()[n].id)
@@ -284,7 +298,7 @@ class Walk:
     # A step, and what everybody may rely on after it.
 
     def step(self, kind: str, number: int) -> bool:
-        """Take a step and check everything; false where there was nothing to do it to. Raises :class:`Broken`."""
+        """Take a step and check everything; false where there was nothing to do it to. Raises :class:`BrokenRuleError`."""
         rng = random.Random(number)
         case = self.choose(rng)
         sessions = {id(other): (other, other.session, other.session._history) for other in self.desk.cases}
@@ -350,7 +364,9 @@ class Walk:
         left = [
             node.GetID()
             for node in nodes
-            if node not in theirs and node.GetID() not in attached and not node.IsA("vtkMRMLSubjectHierarchyNode")
+            if node not in theirs
+            and node.GetID() not in (*attached, _SELECTION, _INTERACTION)
+            and not node.IsA("vtkMRMLSubjectHierarchyNode")
         ]
         rule(not left, "a closed case left nodes", left)
 
@@ -381,7 +397,7 @@ class Walk:
         return left
 
     def recover(self, session: Session, state: CaseState) -> None:
-        """Go on where the work was; raises :class:`Broken` where it is not there."""
+        """Go on where the work was; raises :class:`BrokenRuleError` where it is not there."""
         for work in session.recoverable:
             found = Session(session.case, "a look", data_folder=self.user)
             (it,) = [one for one in found.recoverable if one.path == work.path]
@@ -419,6 +435,7 @@ def check(case: CaseInScene, lines: list[str]) -> None:
         rule(len(lines) == told, "settling again told a line", lines[told:])
         changed = {node for node, when in times_of(case).items() if times.get(node) != when}
         rule(not again or not changed, "settling again touched a node", changed)
+        rule(not case._listening.touched, "what we do ourselves is heard")
     check_shown(case)
 
 
@@ -447,6 +464,8 @@ def check_shown(case: CaseInScene) -> None:
         rule(node.GetDisplayNode() is not None, "a list is not shown", structure)
         points = np.array([node.GetNthControlPointPosition(n) for n in range(count) if shown[n] == DEFINED])
         rule(np.isfinite(points).all(), "a glyph is nowhere", structure)
+        selected = case._scene.GetNodeByID(_SELECTION).GetActivePlaceNodeID()
+        rule(node.GetID() != selected, "the next point would be placed in a list", structure)
     rule(everything_is_on_its_voxel(case), "a glyph is off its voxel")
     rule(
         case.lists.gesture(state, image).is_nothing,
@@ -456,9 +475,25 @@ def check_shown(case: CaseInScene) -> None:
     painted = case.segments.painted(state, image)
     rule(not painted, "there is paint that nobody painted", list(painted))
     rule(not case.segments.removed(state), "a segment is missing")
+    if case.segments.node is not None:
+        check_lattice(case)
     for structure in state.structures:
         expected, found = structure_mask(state, structure), mask_in_scene(case, structure)
         rule(np.array_equal(expected, found), "not the mask of a structure", structure, int((expected != found).sum()))
+
+
+def check_lattice(case: CaseInScene) -> None:
+    """What is painted next, and what Slicer merges when it saves, lies on the image's voxels."""
+    import slicer
+
+    segmentation, lattice, matrix = case.segments.node.GetSegmentation(), slicer.vtkOrientedImageData(), vtkMatrix4x4()
+    said = segmentation.GetConversionParameter("Reference image geometry")
+    rule(slicer.vtkSegmentationConverter.DeserializeImageGeometry(said, lattice), "segments have no lattice", said)
+    lattice.GetImageToWorldMatrix(matrix)
+    rule(
+        np.allclose(from_vtk(matrix), case.image.index_to(case.segments.node), atol=1e-3),
+        "what is painted is not painted on the image's voxels",
+    )
 
 
 # ---- steps: landmarks --------------------------------------------------------------------------------------------------
@@ -562,7 +597,6 @@ def drag_interrupted(walk: Walk, case: CaseInScene, rng: random.Random) -> Expec
     if rng.random() < 0.7:
         case.poll()
     what = rng.choice(("accept", "absent", "undo", "save", "remove", "place", "spacing", "transform"))
-    history = case.session._history
     if what == "accept":
         case.session.accept(other)
     elif what == "absent":
@@ -625,6 +659,47 @@ def table_edit_of_two(walk: Walk, case: CaseInScene, rng: random.Random) -> Expe
 def _of(case: CaseInScene, name: str) -> str:
     landmarks = case.session.state.landmarks
     return landmarks.structures[landmarks.names.index(name)]
+
+
+@step(3)
+def both_at_once(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
+    """A landmark is moved in the scene, and before the timer ticks somebody else does something: both are kept."""
+    name, other = a_present(case, rng), a_present(case, rng)
+    if name is None or other is None or name == other:
+        return None
+    session, new = case.session, walk.new_name()
+    end = index_of(case, name) + [rng.uniform(0.1, 1), rng.uniform(0.1, 1), 0]
+    node, _ = control_point(case, name)
+    is_drag = rng.random() < 0.5
+    if is_drag:
+        node.InvokeEvent(node.PointStartInteractionEvent)
+    put(case, name, end)
+    if is_drag:
+        case.poll()
+    commands: tuple[tuple[tuple[str, ...], Callable[[], None]], ...] = (
+        (("Accept", other), lambda: session.accept(other)),
+        (("Absent", other), lambda: session.mark_absent(other)),
+        (("Unsure", other), lambda: session.mark_unsure(other)),
+        (("Place", new), lambda: session.place(new, point_lps_mm(case, other) + 1, _of(case, name))),
+        (("Paint", "heart"), lambda: session.paint("heart", a_stroke(np.zeros((1, SIZE, SIZE), bool), rng))),
+        (("CorrectSpacing",), lambda: session.correct_spacing((rng.uniform(1, 9), rng.uniform(1, 9), 1.0))),
+        (("SetStrength",), lambda: session.set_strength(rng.choice((0.0, 0.4, 1.0)))),
+    )
+    history = session._history
+    command, act = rng.choice(commands)
+    act()
+    is_done = session._history is not history
+    if is_drag:
+        node.InvokeEvent(node.PointEndInteractionEvent)
+    case.poll()
+    done = [described(edit) for edit in session._history.edits[history.index :] if not isinstance(edit, edits.LookUp)]
+    if not is_done:
+        done = [command, *done] if session._history is not history else [command]
+    moved = done[1:] == [("Move", name)]
+    rule(done[:1] == [command] and (moved or not done[1:]), "not both that was done at once", command, name, done)
+    if moved:
+        rule(np.allclose(index_of(case, name)[:2], end[:2], atol=1e-4), "a landmark is not where it was dropped", name)
+    return Expected(None, int(not moved))
 
 
 @step(0.5)
@@ -843,9 +918,11 @@ def placed_by_click(walk: Walk, case: CaseInScene, rng: random.Random) -> Expect
     name = rng.choice(absent) if absent and rng.random() < 0.5 else rng.choice((walk.new_name(), "heart_01"))
     case.place(name)
     placing = case._placing.node  # type: ignore[union-attr]
-    what = rng.choice(("click", "click", "click", "give up", "remove", "leave"))
+    what = rng.choice(("click", "click", "click", "give up", "look around", "remove", "leave"))
     if what == "give up":
         case.give_up_placing()
+    elif what == "look around":
+        walk.scene.GetNodeByID(_INTERACTION).SetCurrentInteractionMode(2)
     elif what == "remove":
         remove_node(walk.scene, placing)
     elif what == "click":
@@ -1476,6 +1553,7 @@ def cleared(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | Non
         rule(same(session.case.load(session.revision)[0], state), "work was lost with the scene")
     walk.seen = {}
     walk.check_nothing_left()
+    walk.add_singletons()
     walk.add_foreign()
     walk.seen = walk.foreign()
     return Expected((), None)
@@ -1589,7 +1667,7 @@ def walk_along(steps: Sequence[Step]) -> tuple[Walk, int, Exception | None]:
 
 def fault_of(error: Exception) -> tuple[str, ...]:
     """What is the same of two errors that have the same cause."""
-    if isinstance(error, Broken):
+    if isinstance(error, BrokenRuleError):
         return (str(error).split(":")[0],)
     frames = traceback.extract_tb(error.__traceback__)
     return type(error).__name__, frames[-1].name
