@@ -104,9 +104,9 @@ def picture_of_a_correction(folder: Path) -> None:
 def picture_of_the_scene(folder: Path) -> None:
     """A case in a slice view of Slicer's, in the main states of the work on it."""
     whole = in_one_picture(list(states(begin(folder), folder)))
-    whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS).quantize(
-        256, dither=Image.Dither.NONE
-    ).save(FOLDER / "scene.png", optimize=True)
+    whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS).save(
+        FOLDER / "scene.png", optimize=True
+    )
 
 
 if __name__ == "__main__":
