@@ -87,7 +87,8 @@ class Segments:
         index_to_node = image.index_to(node)
         segmentation = node.GetSegmentation()
         reference = node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole())
-        lattice = segmentation.GetConversionParameter(_REFERENCE_GEOMETRY)  # a transform that is hardened takes it along
+        # A transform that is hardened takes it along.
+        lattice = segmentation.GetConversionParameter(_REFERENCE_GEOMETRY)
         if (reference, lattice) != (image.volume.GetID(), self._lattice) or not np.array_equal(
             index_to_node, self._index_to_node
         ):

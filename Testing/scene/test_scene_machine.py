@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from vtkmodules.vtkCommonDataModel import vtkImageData
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.library import Library
@@ -28,6 +29,7 @@ from Testing.scene.open_cases import (
     predict,
     world_ras_mm,
 )
+from Testing.scene.saved_scene import read_scene, save_scene
 
 A, B = "right_lung_10", "right_lung_11"
 
@@ -203,3 +205,106 @@ def test_a_transform_that_bends_only_later_is_refused_in_one_line(
     assert case.image.volume.GetTransformNodeID() is None
     assert len(lines) == 1
     assert everything_is_on_its_voxel(case)
+
+
+@pytest.mark.parametrize("is_drag", [False, True])
+def test_what_somebody_else_decides_while_a_point_is_moved_is_not_taken_back(case: CaseInScene, is_drag: bool) -> None:
+    """A browser or a script may be quicker than the timer, whose tick shows what they did."""
+    where = point_lps_mm(case, "heart_01") + [1, 1, 0]
+    case.session.mark_absent("heart_01")
+    node, _ = control_point(case, A)
+    if is_drag:
+        node.InvokeEvent(node.PointStartInteractionEvent)
+    put(case, A, 4.0)
+    if is_drag:
+        case.poll()
+    case.session.mark_absent("heart_03")
+    case.session.place("heart_01", where)
+    case.session.place("clip", point_lps_mm(case, B) + [9, 9, 0], "right_lung")
+    if is_drag:
+        node.InvokeEvent(node.PointEndInteractionEvent)
+    case.poll()
+    landmarks = case.session.state.landmarks
+    presence = dict(zip(landmarks.names, landmarks.presence, strict=True))
+    assert (presence["heart_01"], presence["heart_03"], presence["clip"]) == ("present", "absent", "present")
+    assert reviews(case.session.state, Review.PLACED) == ["heart_01", "clip"]
+    assert A in reviews(case.session.state, Review.CORRECTED)
+    case.undo()
+    case.undo()
+    case.poll()
+    assert "clip" not in case.session.state.landmarks.names
+    assert everything_is_on_its_voxel(case)
+
+
+def test_a_landmark_that_somebody_takes_back_while_a_point_is_moved_does_not_return(case: CaseInScene) -> None:
+    case.session.place("clip", point_lps_mm(case, B) + [9, 9, 0], "right_lung")
+    put(case, A, 4.0)
+    case.session.undo()
+    case.poll()
+    assert "clip" not in case.session.state.landmarks.names
+    assert reviews(case.session.state, Review.CORRECTED) == [A]
+
+
+def test_painting_lies_on_the_images_voxels_after_a_transform_was_hardened(
+    scene: Any, desk: Desk, case: CaseInScene, user: Path, tmp_path: Path, lines: list[str]
+) -> None:
+    turn = np.deg2rad(30)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(to_vtk(matrix))
+    case.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    case.poll()
+    case.segments.node.HardenTransform()
+    case.settle()
+    state = case.session.state
+    opened = read_scene(save_scene(scene, tmp_path / "scene.mrb"))  # Slicer merges what is painted on one lattice
+    case.session.close()
+    (again,) = Desk(opened, "an annotator", lines.append, user).reopen()
+    assert same(again.session.state, state)
+
+
+def test_a_segment_that_somebody_added_survives_that_surfaces_are_made_the_source(
+    scene: Any, case: CaseInScene
+) -> None:
+    import slicer
+
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()  # knows how surfaces are made
+    logic.SetMRMLScene(scene)
+    segmentation = case.segments.node.GetSegmentation()
+    segmentation.AddEmptySegment("A new one", "A new one")
+    segmentation.CreateRepresentation("Closed surface")
+    segmentation.SetSourceRepresentationName("Closed surface")
+    case.poll()
+    names = segmentation.GetSegmentIDs()
+    assert "A new one" in names
+    # One without ends the process when Slicer saves the scene.
+    assert all(segmentation.GetSegment(name).GetRepresentation("Binary labelmap") is not None for name in names)
+
+
+@pytest.mark.parametrize("again", ["copied", "reopened"])
+def test_an_image_that_was_sheared_is_still_the_image_of_its_case(
+    scene: Any, desk: Desk, case: CaseInScene, user: Path, tmp_path: Path, lines: list[str], again: str
+) -> None:
+    matrix = np.eye(4)
+    matrix[0, 1] = 0.3
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(to_vtk(matrix))
+    case.image.volume.SetAndObserveTransformNodeID(transform.GetID())
+    case.image.volume.HardenTransform()
+    case.poll()
+    state = case.session.state
+    if again == "copied":
+        volume = case.image.volume
+        data = vtkImageData()
+        data.DeepCopy(volume.GetImageData())
+        volume.SetAndObserveImageData(data)
+        case.poll()
+        assert case.image.volume is volume
+    else:
+        opened = read_scene(save_scene(scene, tmp_path / "scene.mrb"))
+        case.session.close()
+        (case,) = Desk(opened, "an annotator", lines.append, user).reopen()
+    assert same(case.session.state, state)
+    assert everything_is_on_its_voxel(case)
+    assert lines == []
