@@ -1474,6 +1474,8 @@ def choose_one(walk: Walk, case: CaseInScene, rng: random.Random) -> None:
     walk.desk.poll()
     check(case, walk.lines)
     library_state = case.session.state
+    if rng.random() < 0.3:
+        return  # the person goes on without choosing
     if rng.random() < 0.5:
         two.keep_scene()
         rule(same(case.session.state, two.scene_state), "the scene's state was not kept")

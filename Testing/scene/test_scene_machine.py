@@ -46,6 +46,16 @@ def test_a_random_person_in_a_scene_loses_nothing(seed: int) -> None:
 
 
 @pytest.fixture
+def surfaces(scene: Any) -> Any:
+    """The part of Slicer that knows how surfaces are made; to be there before any segmentation is."""
+    import slicer
+
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(scene)
+    return logic
+
+
+@pytest.fixture
 def case(desk: Desk, library: Library, chest_template: Template) -> CaseInScene:
     """A predicted chest, saved as revision 1."""
     case = desk.open(library.case(library.cases()[0].id))
@@ -99,6 +109,11 @@ def test_a_list_that_is_deleted_in_the_middle_of_a_drag_comes_back(scene: Any, c
     case.poll()
     assert scene.IsNodePresent(case.lists.nodes["right_lung"])
     assert everything_is_on_its_voxel(case)
+    heart = case.lists.nodes["heart"]
+    heart.InvokeEvent(heart.PointStartInteractionEvent)
+    scene.RemoveNode(put(case, B, 2.0))  # another one, in the middle of a drag
+    case.poll()
+    heart.InvokeEvent(heart.PointEndInteractionEvent)
     put(case, "heart_03", 4.0)
     case.poll()
     assert "heart_03" in reviews(case.session.state, Review.CORRECTED)
@@ -135,6 +150,7 @@ def test_looking_up_again_takes_nothing_away_that_can_be_redone(
 ) -> None:
     define_elsewhere(library, chest_template, user, "apex of the heart")
     x, y, z = case.session.state.geometry.spacing_mm
+    predict(case.session, chest_template, shift_px=(1.0, 0.0))
     predict(case.session, chest_template)
     case.poll()
     assert "apex of the heart" in case.session.state.landmarks.names
@@ -265,12 +281,8 @@ def test_painting_lies_on_the_images_voxels_after_a_transform_was_hardened(
 
 
 def test_a_segment_that_somebody_added_survives_that_surfaces_are_made_the_source(
-    scene: Any, case: CaseInScene
+    surfaces: Any, case: CaseInScene
 ) -> None:
-    import slicer
-
-    logic = slicer.vtkSlicerSegmentationsModuleLogic()  # knows how surfaces are made
-    logic.SetMRMLScene(scene)
     segmentation = case.segments.node.GetSegmentation()
     segmentation.AddEmptySegment("A new one", "A new one")
     segmentation.CreateRepresentation("Closed surface")
