@@ -482,3 +482,10 @@ def test_after_a_poll_nothing_is_left_to_do(scene: Any, case: CaseInScene) -> No
     case.poll()
     case.session.place("clip", point_lps_mm(case, A), "heart")
     control_point(case, "clip")
+
+
+def test_a_scene_that_would_save_lists_without_points_is_refused(tmp_path: Path) -> None:
+    import slicer
+
+    with pytest.raises(InputError, match="expected a scene that can save landmarks"):
+        Desk(slicer.vtkMRMLScene(), "an annotator", print, tmp_path)
