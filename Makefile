@@ -26,7 +26,7 @@ damaged: $(VENV)/test-installed
 # Ten thousand random edits, undos, saves, kills and restores; nothing may be lost.
 random-walk: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.annotation.session_machine
-	@$(BIN)/python -m Testing.scene.scene_machine
+	@$(BIN)/python -m Testing.scene.walk
 
 # Named faults, planted in a copy one at a time; each must turn a test red.
 mutations: $(VENV)/test-installed

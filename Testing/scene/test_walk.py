@@ -1,6 +1,6 @@
 """A short walk of the random person through a scene, and by hand what the long walks found.
 
-``python -m Testing.scene.scene_machine`` is the long one.
+``python -m Testing.scene.walk`` is the long one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ A, B = "right_lung_10", "right_lung_11"
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_a_random_person_in_a_scene_loses_nothing(seed: int) -> None:
     pytest.importorskip("slicer", reason="slicer-core is not installed: there is no scene", exc_type=ImportError)
-    from Testing.scene.scene_machine import draw, walk_along
+    from Testing.scene.walk.many_walks import draw, walk_along
 
     steps = draw(seed, 25)
     walk, taken, error = walk_along(steps)

@@ -1,0 +1,7 @@
+"""``python -m Testing.scene.walk``."""
+
+import sys
+
+from Testing.scene.walk.many_walks import main
+
+sys.exit(main())
