@@ -168,6 +168,7 @@ class Host:
             one.deleteLater()
         QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
         QtWidgets.QApplication.processEvents()
+        self.app._folder.cleanup()
         errors = list(python_qt.errors)
         QtCore.qInstallMessageHandler(None)
         sys.excepthook, sys.path[:] = self._before_hook, self._before_path
