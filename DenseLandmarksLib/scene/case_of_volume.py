@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.volume_node import image_of_volume_node
 
+_NO_FILE_NAME = re.compile(r"[^\w .()+-]|^\.+")
+_LONGEST = 80
+
 
 def case_of_volume(library: Library, volume: Node, who: str = "", name: str = "image") -> LibraryCase:
     """The case of a volume node's pixels; where the library has none, one is made with a copy of the image.
@@ -22,6 +26,7 @@ def case_of_volume(library: Library, volume: Node, who: str = "", name: str = "i
     """
     image = image_of_volume_node(volume, SpacingSource.GIVEN)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.nrrd"
+        # The name may come out of a scene that somebody else made: it names a file here, and no other place.
+        path = Path(folder) / f"{_NO_FILE_NAME.sub('_', name)[:_LONGEST]}.nrrd"
         sitk.WriteImage(image.volume, str(path))
         return library.add(path, copy=True, who=who)
