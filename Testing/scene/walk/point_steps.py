@@ -309,8 +309,8 @@ def point_added(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected |
     after = case.session._history
     if after is history:
         return Expected((), 1)
-    rule(len(after.edits[history.index :]) == 1, "a new point is not one edit")
-    (name,) = set(case.session.state.landmarks.names) - before
+    kind, name = described(after.edits[history.index])
+    rule(kind == "Place" and name not in before, "a new point is no new landmark", kind, name)
     return one("Place", name)
 
 
