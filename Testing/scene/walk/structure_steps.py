@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from DenseLandmarksLib.annotation.case_masks import structure_mask
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
+from DenseLandmarksLib.scene.ras import from_vtk
 from DenseLandmarksLib.scene.segments import segment_id
 from Testing.scene.walk.person import Walk
 from Testing.scene.walk.places import oriented
@@ -32,6 +34,18 @@ def is_shared(case: CaseInScene) -> bool:
     return len({segment.GetRepresentation(LABELMAP) for segment in segments}) < len(segments)
 
 
+def is_counted_from_elsewhere(case: CaseInScene) -> bool:
+    """Whether a label map has the image's voxels, but other indices for them."""
+    segmentation, lattice = case.segments.node.GetSegmentation(), case.image.index_to(case.segments.node)
+    for n in range(segmentation.GetNumberOfSegments()):
+        labelmap, matrix = segmentation.GetNthSegment(n).GetRepresentation(LABELMAP), vtkMatrix4x4()
+        if labelmap is not None:
+            labelmap.GetImageToWorldMatrix(matrix)
+            if not np.allclose(from_vtk(matrix), lattice, atol=1e-3):
+                return True
+    return False
+
+
 def a_stroke(mask: NDArray[np.bool_], rng: random.Random) -> NDArray[np.bool_]:
     painted = mask.copy()
     i, j = rng.randrange(SIZE - 1), rng.randrange(SIZE - 1)
@@ -49,6 +63,7 @@ def paint(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     mask = rng.choice((a_stroke(before, rng), a_stroke(before, rng), before, np.zeros_like(before)))
     lattice = case.image.index_to(case.segments.node)
     how, shared = rng.choice(("whole", "cropped", "beyond", "shifted")), is_shared(case)
+    elsewhere = how == "shifted" or is_counted_from_elsewhere(case)
     if how == "cropped" and mask.any():
         _, rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
         j, i = rows[0], columns[0]
@@ -67,7 +82,7 @@ def paint(walk: Walk, case: CaseInScene, rng: random.Random) -> Expected | None:
     if not mask.any():  # Slicer says nothing when it empties a segment that shares its label map
         case.settle()
     rule(np.array_equal(structure_mask(case.session.state, structure), mask), "not what was painted", how)
-    if how == "shifted" and shared:  # Slicer overwrites others in the same label map
+    if elsewhere and shared:  # Slicer overwrites others in the same label map
         return ANYTHING
     return NOTHING if np.array_equal(mask, before) else one("Paint", structure, refusable=False)
 
