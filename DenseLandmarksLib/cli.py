@@ -15,15 +15,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
+from DenseLandmarksLib.annotation.find_files import find_files
 from DenseLandmarksLib.cli_library import add_library_commands
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
-from DenseLandmarksLib.find_files import find_files
 from DenseLandmarksLib.geometry.view import VIEWS
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
-from DenseLandmarksLib.models.bundle import Bundle, load_bundle, read_metadata
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.measured import HEADLINE, figure
-from DenseLandmarksLib.models.registry import find_bundle, list_bundles
+from DenseLandmarksLib.models.registry import find_bundle
+from DenseLandmarksLib.models.versions import list_versions, model_names
 from DenseLandmarksLib.predict_files import Options, Outcome, predict_files
 from DenseLandmarksLib.worker.blocking import WorkerPredictor
 from DenseLandmarksLib.worker.client import Worker
@@ -46,10 +47,14 @@ exit status: 0 all images predicted, doubtful ones too; 2 at least one failed, o
 
 
 def model_table() -> str:
-    """The shipped models with what they find and their measured errors, as text."""
-    rows: list[tuple[str, ...]] = [("model", "finds", "measured on", *HEADLINE.values())]
-    for folder in list_bundles():
-        metadata = read_metadata(folder)
+    """All versions of all models with what they find, their measured errors and where they lie, as text."""
+    rows: list[tuple[str, ...]] = [("model", "active", "finds", "measured on", *HEADLINE.values(), "where")]
+    problems: list[str] = []
+    for version in (version for name in model_names() for version in list_versions(name)):
+        if version.problem:
+            problems.append(f"{version.name} {version.version} cannot be used: {version.problem}")
+            continue
+        metadata = version.metadata
         finds = f"{len(metadata['structures'])} structures, {len(metadata['landmark_names'])} landmarks"
         measured = metadata.get("measured")
         figures = ["not measured"] + [""] * len(HEADLINE)
@@ -58,11 +63,11 @@ def model_table() -> str:
             figures = [f"{measured['cases']} cases of {measured['data']} {measured['split']}"] + [
                 figure(average, metric) for metric in HEADLINE
             ]
-        rows.append((f"{metadata['name']} {metadata['version']}", finds, *figures))
+        active, where = "yes" if version.active else "no", "shipped" if version.shipped else str(version.folder)
+        rows.append((f"{metadata['name']} {metadata['version']}", active, finds, *figures, where))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *problems])
 
 
 def parse_landmark(text: str) -> NewLandmark:
@@ -207,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME=STRUCTURE:U,V",
         help="also look up a new landmark, given by its template coordinate (repeatable)",
     )
-    commands.add_parser("models", help="list the models with their measured errors")
+    commands.add_parser("models", help="list the models and their versions, with their measured errors")
     add_library_commands(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -1,14 +1,29 @@
-"""Writing files whole or not at all."""
+"""Where a user's files lie, and writing them whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def user_data_folder() -> Path:
+    """Where this user's programs keep their data, ours in a folder of its own; nothing is created."""
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        # A relative path is to be ignored: XDG Base Directory Specification 0.8.
+        given = Path(os.environ.get("XDG_DATA_HOME", ""))
+        base = given if given.is_absolute() else Path.home() / ".local" / "share"
+    return base / "DenseLandmarks"
 
 
 @contextmanager

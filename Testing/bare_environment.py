@@ -137,9 +137,10 @@ def shipped_template() -> Template:
 @step
 def a_shipped_model_describes_itself(folder: Path) -> None:
     from DenseLandmarksLib.models.bundle import read_description
-    from DenseLandmarksLib.models.registry import find_bundle, list_bundles
+    from DenseLandmarksLib.models.registry import find_bundle
+    from DenseLandmarksLib.models.versions import shipped_bundles
 
-    assert find_bundle("chest-xray") in list_bundles()
+    assert find_bundle("chest-xray") in shipped_bundles()
     described = read_description(find_bundle("chest-xray"))
     assert described.name == "chest-xray"
     assert described.template.landmark_names == tuple(described.metadata["landmark_names"])

@@ -17,8 +17,9 @@ from PIL import Image
 
 from DenseLandmarksLib import cli
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.models import registry
+from DenseLandmarksLib.models import versions
 from DenseLandmarksLib.models.bundle import METADATA, WEIGHTS
+from DenseLandmarksLib.models.manage_versions import add_version, set_active
 from training.__main__ import main as training_main
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
@@ -123,7 +124,7 @@ def test_models_are_listed_with_what_they_were_measured_at(
     metadata |= {"name": "measured", "measured": {"cases": 40, "data": "jsrt", "split": "test", "average": average}}
     (measured / METADATA).write_text(json.dumps(metadata))
     shutil.copytree(tiny_bundle, tmp_path / "tiny")
-    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    monkeypatch.setattr(versions, "SHIPPED", tmp_path)
     assert cli.main(["models"]) == 0
     header, first, second = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "model"
@@ -132,6 +133,30 @@ def test_models_are_listed_with_what_they_were_measured_at(
         assert part in first
     assert second.startswith("tiny 1.0.0")
     assert "not measured" in second
+    assert [line.split()[-1] for line in (header, first, second)] == ["where", "shipped", "shipped"]
+
+
+def test_versions_of_a_model_are_listed_with_the_active_one_and_where_they_are(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "shipped" / "tiny")
+    monkeypatch.setattr(versions, "SHIPPED", tmp_path / "shipped")
+    for variable in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path / "data"))
+    metadata = json.loads((tiny_bundle / METADATA).read_text())
+    trained = Path(shutil.copytree(tiny_bundle, tmp_path / "trained"))
+    for version in ("1.1.0", "1.2.0"):
+        (trained / METADATA).write_text(json.dumps({**metadata, "version": version}))
+        added = add_version(trained).folder
+    set_active("tiny", "1.1.0")
+    (added / METADATA).unlink()
+    assert cli.main(["models"]) == 0
+    _, shipped, active, broken = capsys.readouterr().out.splitlines()
+    assert (shipped.split()[:3], shipped.split()[-1]) == (["tiny", "1.0.0", "no"], "shipped")
+    assert (active.split()[:3], active.split()[-1]) == (["tiny", "1.1.0", "yes"], str(added.with_name("1.1.0")))
+    assert broken.startswith(
+        f"tiny 1.2.0 cannot be used: expected a model bundle in {added}, but {METADATA} is missing"
+    )
 
 
 # ---- what a person may get wrong ------------------------------------------------------------------------------------

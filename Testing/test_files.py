@@ -1,13 +1,14 @@
-"""What is written is whole or not there."""
+"""What is written is whole or not there, and lies where the user keeps data."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
+from DenseLandmarksLib.files import user_data_folder, write_beside_and_rename, write_json, write_text
 
 
 def test_a_crash_while_writing_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
@@ -51,4 +52,15 @@ def test_text_and_json_come_back_as_they_were(tmp_path: Path) -> None:
 def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG folders are Linux's")
+def test_the_data_folder_is_where_the_user_keeps_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert user_data_folder() == tmp_path / "data" / "DenseLandmarks"
+    for unusable in ("", "relative"):
+        monkeypatch.setenv("XDG_DATA_HOME", unusable)
+        assert user_data_folder() == tmp_path / ".local/share/DenseLandmarks"
     assert not list(tmp_path.iterdir())

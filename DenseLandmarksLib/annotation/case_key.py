@@ -6,13 +6,13 @@ import hashlib
 import hmac
 import os
 import secrets
-import sys
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import user_data_folder
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 # 64 bits, short enough to stand in a file name: among a million cases two share a key with a chance of 3 in 10^8.
@@ -41,24 +41,10 @@ def file_key(path: Path, salt: bytes) -> str:
     return hmac.new(salt, b"file " + where, hashlib.sha256).hexdigest()[:_KEY_LENGTH]
 
 
-def user_data_folder() -> Path:
-    """Where this user's programs keep their data, ours in a folder of its own; nothing is created."""
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        # A relative path is to be ignored: XDG Base Directory Specification 0.8.
-        given = Path(os.environ.get("XDG_DATA_HOME", ""))
-        base = given if given.is_absolute() else Path.home() / ".local" / "share"
-    return base / "DenseLandmarks"
-
-
 def installation_salt(folder: Path | None = None) -> bytes:
     """The 32 secret bytes of this installation, drawn at the first call and kept in ``folder``.
 
-    ``folder`` is :func:`user_data_folder` when not given. Only the user can read the file. Processes that start at
+    ``folder`` is :func:`~DenseLandmarksLib.files.user_data_folder` when not given. Only the user can read the file. Processes that start at
     the same time get the same bytes. Raises :class:`InputError` where they cannot be kept or are damaged.
     """
     try:

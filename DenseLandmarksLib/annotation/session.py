@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from DenseLandmarksLib.annotation import edits
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
-from DenseLandmarksLib.annotation.case_key import user_data_folder
 from DenseLandmarksLib.annotation.case_state import CaseState, ModelAnswer
 from DenseLandmarksLib.annotation.edits import Edit, Index
 from DenseLandmarksLib.annotation.fold_over import refuse_fold_over
@@ -28,6 +27,7 @@ from DenseLandmarksLib.annotation.library.case import LibraryCase, Saved
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.recovery import abandoned_work, discard, state_token
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import user_data_folder
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review

@@ -1,1 +1,1 @@
-"""What predicts: networks, one predictor per model family, the bundle on disk and the registry of bundles."""
+"""What predicts: networks, one predictor per model family, the bundle on disk, its versions and the registry of bundles."""

@@ -68,6 +68,11 @@ class BundleDescription:
         return int(height), int(width)
 
     @property
+    def is_for_radiographs(self) -> bool:
+        """Whether the model sees one slice: its grid has two axes."""
+        return len(self.inference["grid_size"]) == 2
+
+    @property
     def read_out(self) -> ReadOutMethod:
         """How landmarks are read out of the uv map."""
         method: ReadOutMethod = self.inference.get("read_out", "border")
@@ -145,6 +150,10 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     missing = [key for key in ("name", "version", "structures", "landmark_names", "checksums") if key not in metadata]
     if missing:
         raise broken(folder, f"{METADATA} lacks {', '.join(missing)}")
+    kinds = {"structures": list, "landmark_names": list, "checksums": dict}
+    strange = [key for key, kind in kinds.items() if not isinstance(metadata[key], kind)]
+    if strange:
+        raise broken(folder, f"{METADATA} has something else as {', '.join(strange)}")
     return metadata
 
 
@@ -174,10 +183,17 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, description.metadata, description.inference, description.template, weights)
 
 
-def _read_weights(folder: Path, metadata: dict[str, Any]) -> dict[str, NDArray[np.float16]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def check_bundle(folder: Path) -> BundleDescription:
+    """Read a bundle's description and check that its weights are those that were saved, without opening them.
 
+    Needs no safetensors. Raises :class:`InputError` as :func:`load_bundle` does.
+    """
+    description = read_description(folder)
+    _check_weights(folder, description.metadata)
+    return description
+
+
+def _check_weights(folder: Path, metadata: dict[str, Any]) -> None:
     if (folder / WEIGHTS).is_file():
         with (folder / WEIGHTS).open("rb") as file:
             start = file.read(9)
@@ -186,6 +202,13 @@ def _read_weights(folder: Path, metadata: dict[str, Any]) -> dict[str, NDArray[n
             what = f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read"
             raise broken(folder, what)
     _check(folder, WEIGHTS, metadata)
+
+
+def _read_weights(folder: Path, metadata: dict[str, Any]) -> dict[str, NDArray[np.float16]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    _check_weights(folder, metadata)
     try:
         weights: dict[str, NDArray[np.float16]] = load_file(folder / WEIGHTS)
     except SafetensorError as error:

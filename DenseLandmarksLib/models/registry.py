@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import METADATA, NETWORK_MODULE, Bundle, broken, load_bundle
+from DenseLandmarksLib.models.versions import active_bundle, model_names
 
 if TYPE_CHECKING:
     from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 
+def find_bundle(name_or_folder: str, data_folder: Path | None = None) -> Path:
+    """The folder of the active version of a model, by its name, or the folder itself.
 
-def list_bundles() -> tuple[Path, ...]:
-    """Folders of the shipped bundles, by name."""
-    return tuple(sorted(path.parents[1] for path in SHIPPED.glob(f"*/{METADATA}")))
-
-
-def find_bundle(name_or_folder: str) -> Path:
-    """The folder of a shipped model's name, or the folder itself; raises :class:`InputError` when there is neither."""
-    for folder in (SHIPPED / name_or_folder, Path(name_or_folder)):
-        if (folder / METADATA).is_file():
-            return folder
+    ``data_folder`` holds the user's own versions, by default where this user's data lies. Raises :class:`InputError`
+    when there is neither.
+    """
+    active = active_bundle(name_or_folder, data_folder)
+    if active is not None:
+        return active
+    if (Path(name_or_folder) / METADATA).is_file():
+        return Path(name_or_folder)
     if Path(name_or_folder).is_dir():
         raise broken(Path(name_or_folder), f"{METADATA} is missing")
-    names = ", ".join(path.name for path in list_bundles()) or "none"
+    names = ", ".join(model_names(data_folder)) or "none"
     raise InputError(
         f"expected the name of a model or a bundle folder, got {name_or_folder!r}. Models here: {names}. Give one of these or a folder."
     )
@@ -88,5 +88,5 @@ def open_bundle(bundle: Bundle, device: str = "auto") -> DenseShapePredictor:
 
 
 def open_predictor(name_or_folder: str, device: str = "auto") -> DenseShapePredictor:
-    """Open a model by the name of a shipped bundle or by a bundle's folder."""
+    """Open the active version of a model, by its name, or a bundle, by its folder."""
     return open_bundle(load_bundle(find_bundle(name_or_folder)), device)

@@ -10,7 +10,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.prediction import Prediction, do_nothing
 from DenseLandmarksLib.worker.client import Client
-from DenseLandmarksLib.worker.events import PREDICTING, Cancelled, Done, Failed, Loaded, Progress
+from DenseLandmarksLib.worker.events import PREDICTING, Cancelled, Checked, Done, Failed, Loaded, Progress
 
 # Only how long a wait lasts before the next one begins.
 WAIT_S = 60.0
@@ -55,7 +55,7 @@ class WorkerPredictor:
         assert isinstance(answer, Done)
         return answer.prediction
 
-    def _answer(self, request_id: int, between_passes: Callable[[], None]) -> Done | Loaded:
+    def _answer(self, request_id: int, between_passes: Callable[[], None]) -> Done | Loaded | Checked:
         try:
             while True:
                 self._client.wait(WAIT_S)

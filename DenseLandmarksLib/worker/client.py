@@ -53,6 +53,11 @@ class Client:
         self.close()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will come, as this client or the whole worker was closed."""
+        return self._closed
+
+    @property
     def has_events(self) -> bool:
         """Whether something happened since :meth:`events` was last asked."""
         return bool(self._events)
@@ -65,16 +70,25 @@ class Client:
         :func:`~DenseLandmarksLib.models.registry.choose_device` take them. What is wrong comes as an event, never as an
         exception.
         """
-        return self._ask(model, device, image, view)
+        return self._ask("predict", model, device, image, view)
 
     def load(self, model: str | Path, device: str = "auto") -> int:
         """Ask for a model to be opened; the answer is :class:`Loaded`. Returns the request's id."""
-        return self._ask(model, device, None, None)
+        return self._ask("load", model, device)
 
-    def _ask(self, model: str | Path, device: str, image: MedicalImage | None, view: View | None) -> int:
+    def check(self, model: str | Path, device: str = "auto") -> int:
+        """Ask what the worker's environment is and whether the model runs there; the answer is :class:`Checked`.
+
+        A report comes also where packages are missing. Returns the request's id.
+        """
+        return self._ask("check", model, device)
+
+    def _ask(
+        self, kind: str, model: str | Path, device: str, image: MedicalImage | None = None, view: View | None = None
+    ) -> int:
         if self._closed:
             raise RuntimeError("expected an open client, got a closed one; take another from Worker.client()")
-        return self._worker._ask(self._number, model, device, image, view)
+        return self._worker._ask(self._number, kind, model, device, image, view)
 
     def cancel(self, request_id: int) -> None:
         """Ask for a request to be given up; one that has its answer already is left alone."""
@@ -135,7 +149,7 @@ class Worker:
     def start(self, model: str | Path | None = None, device: str = "auto") -> None:
         """Start the process now, and open ``model`` in it, so that the first request finds it warm."""
         if model is not None:
-            self._ask(0, model, device, None, None)
+            self._ask(0, "load", model, device)
         if self._keeper.child is None:
             self._keeper.start()
 
@@ -171,13 +185,21 @@ class Worker:
 
     # ---- what clients ask -------------------------------------------------------------------------------------------
 
-    def _ask(self, client: int, model: str | Path, device: str, image: MedicalImage | None, view: View | None) -> int:
+    def _ask(
+        self,
+        client: int,
+        kind: str,
+        model: str | Path,
+        device: str,
+        image: MedicalImage | None = None,
+        view: View | None = None,
+    ) -> int:
         name = "the model" if image is None else image.name
         request = Request(next(self._ids), client, {}, {}, None, name, time.monotonic())
         self._requests.add(request)
         try:
             request.header = {
-                "kind": "load" if image is None else "predict",
+                "kind": kind,
                 "id": request.request_id,
                 "client": client,
                 # The child may see names and relative folders differently.

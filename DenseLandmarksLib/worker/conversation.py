@@ -6,7 +6,8 @@ import time
 
 from DenseLandmarksLib.models.prediction_arrays import prediction_from_arrays
 from DenseLandmarksLib.worker.connection import Connection
-from DenseLandmarksLib.worker.events import Cancelled, Done, FailureKind, Loaded, Seconds
+from DenseLandmarksLib.worker.environment_report import report_from_header
+from DenseLandmarksLib.worker.events import Cancelled, Checked, Done, FailureKind, Loaded, Seconds
 from DenseLandmarksLib.worker.requests import Request, Requests
 from DenseLandmarksLib.worker.wire import Message
 
@@ -58,6 +59,8 @@ def take(requests: Requests, message: Message) -> None:
         _decode(requests, request, message)
     elif message.kind == "loaded":
         requests.answer(request, Loaded(request.request_id, str(message.header.get("device"))))
+    elif message.kind == "checked":
+        requests.answer(request, Checked(request.request_id, report_from_header(message.header["report"])))
     elif message.kind == "failed":
         failure: FailureKind = message.header["failure"]
         requests.fail(request, failure, str(message.header.get("message")))

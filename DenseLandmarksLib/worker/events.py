@@ -1,4 +1,4 @@
-"""What comes of a request: progress, and then exactly one of done, loaded, failed or cancelled."""
+"""What comes of a request: progress, and then exactly one of done, loaded, checked, failed or cancelled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import Literal
 
 from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.worker.environment_report import EnvironmentReport
 
 STARTING = "starting the worker"
 # What is said before each pass of the network.
@@ -70,12 +71,20 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """The worker's environment was checked; ``report.problem`` says what does not work."""
+
+    request_id: int
+    report: EnvironmentReport
+
+
+@dataclass(frozen=True)
 class Failed:
     """A request cannot be answered; ``message`` is one line for the person at the screen.
 
     ``kind`` is ``"image"`` or ``"model"`` where the person gave one that cannot be used, ``"memory"`` where there is not
-    enough of it, ``"worker"`` where the process ended or did not start, ``"internal"`` for a mistake of this program,
-    told in the worker's log.
+    enough of it, ``"worker"`` where the process ended, did not start, or lacks a package, ``"internal"`` for a mistake
+    of this program, told in the worker's log.
     """
 
     request_id: int
@@ -90,4 +99,4 @@ class Cancelled:
     request_id: int
 
 
-Event = Progress | Done | Loaded | Failed | Cancelled
+Event = Progress | Done | Loaded | Checked | Failed | Cancelled

@@ -15,7 +15,9 @@ import sys
 import threading
 
 from DenseLandmarksLib.worker.server_link import Link
+from DenseLandmarksLib.worker.server_packages import missing_or_broken
 from DenseLandmarksLib.worker.server_queue import RequestQueue
+from DenseLandmarksLib.worker.server_without_networks import answer_without_networks
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ GREETING_LIMIT_BYTES = 1024
 
 
 def main() -> None:
-    """Call back, load torch, and answer until the connection ends."""
+    """Call back, load torch, and answer until the connection ends; without torch, say so to all who ask."""
     # Ctrl+C in a terminal reaches whoever started us, and that decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a crash of a compiled library says goes to the log, too.
@@ -36,13 +38,21 @@ def main() -> None:
     threading.Thread(target=listen, args=(link, queue), name="listen", daemon=True).start()
 
     # Takes seconds, during which the thread listens already.
+    problem = missing_or_broken()
+    if problem:
+        logger.error("%s", problem)
+        link.send({"kind": "ready"})
+        answer_without_networks(link, queue, problem)
+        # Whoever asks next gets a new process, which sees what was installed meanwhile.
+        return
     from DenseLandmarksLib.worker.server_answers import Answers
 
     answers = Answers(link, queue)
     link.send({"kind": "ready"})
     logger.info("worker %d is ready", os.getpid())
-    while True:
-        answers.give(queue.take())
+    while (queued := queue.take()) is not None:
+        answers.give(queued)
+        del queued
 
 
 def listen(link: Link, queue: RequestQueue) -> None:
@@ -52,7 +62,7 @@ def listen(link: Link, queue: RequestQueue) -> None:
             if message.kind == "cancel":
                 if queue.cancel(message.header["id"]):
                     link.send({"kind": "cancelled", "id": message.header["id"]})
-            elif message.kind in ("predict", "load"):
+            elif message.kind in ("predict", "load", "check"):
                 queue.put(message)
             else:
                 raise ValueError(f"expected a request, got {message.kind!r}")

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.prediction_arrays import prediction_to_arrays, view_from_header
+from DenseLandmarksLib.worker.environment_report import report_to_header
 from DenseLandmarksLib.worker.events import PREDICTING, FailureKind
 from DenseLandmarksLib.worker.image_arrays import image_from_arrays
+from DenseLandmarksLib.worker.server_check import check
 from DenseLandmarksLib.worker.server_link import Link
 from DenseLandmarksLib.worker.server_models import WarmModels
 from DenseLandmarksLib.worker.server_queue import Queued, RequestQueue
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 # Torch and ITK tell in words that an allocation failed: torch's CPU allocator, C++, ITK's pixel containers.
 SHORT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "failed to allocate memory", "out of memory")
 BEGUN, FIRST_PASS = 0.3, 0.4
+
+# What an answer to each kind of request is called.
+ANSWERS = {"predict": "done", "load": "loaded", "check": "checked"}
 
 Reply = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -49,7 +54,7 @@ class Answers:
         failure: tuple[FailureKind, str]
         try:
             reply, arrays = self._work(queued)
-            self._link.send({"kind": "done" if asked["kind"] == "predict" else "loaded", **said, **reply}, arrays)
+            self._link.send({"kind": ANSWERS[asked["kind"]], **said, **reply}, arrays)
             return
         except _GivenUpError:
             logger.info("%s was given up", name)
@@ -80,6 +85,9 @@ class Answers:
         header, arrays = queued.message.header, queued.message.arrays
         began = time.monotonic()
         folder, device = Path(header["folder"]), str(header["device"])
+        if header["kind"] == "check":
+            self._tell(queued, "checking the environment", BEGUN)
+            return {"report": report_to_header(check(self._models, folder, device, self._before_pass(queued)))}, {}
         predictor = self._models.warm(folder, device)
         self._tell(queued, "preparing" if predictor else "loading the model", BEGUN)
         if arrays is None:

@@ -40,11 +40,15 @@ class RequestQueue:
             self._clients.setdefault(message.header["client"], deque()).append(Queued(message, time.monotonic()))
             self._changed.notify()
 
-    def take(self) -> Queued:
-        """Wait for a request and take it: the oldest of the client whose turn it is. It counts as running now."""
+    def take(self, timeout_s: float | None = None) -> Queued | None:
+        """Wait for a request and take it: the oldest of the client whose turn it is. It counts as running now.
+
+        ``None`` where none came within ``timeout_s``; by default it waits for ever.
+        """
         with self._changed:
             self._running, self._given_up = None, False
-            self._changed.wait_for(lambda: bool(self._clients))
+            if not self._changed.wait_for(lambda: bool(self._clients), timeout_s):
+                return None
             client = next(iter(self._clients))
             waiting = self._clients.pop(client)
             queued = waiting.popleft()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DenseLandmarksLib.annotation.case_key import case_key, file_key, installation_salt, user_data_folder
+from DenseLandmarksLib.annotation.case_key import case_key, file_key, installation_salt
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
@@ -115,14 +115,3 @@ def test_a_damaged_salt_is_not_replaced_in_silence(tmp_path: Path) -> None:
     (tmp_path / "case-key-salt").write_bytes(b"short")
     with pytest.raises(InputError, match=r"expected 32 bytes in .*, got 5\. Restore it"):
         installation_salt(tmp_path)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the XDG folders are Linux's")
-def test_the_data_folder_is_where_the_user_keeps_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert user_data_folder() == tmp_path / "data" / "DenseLandmarks"
-    for unusable in ("", "relative"):
-        monkeypatch.setenv("XDG_DATA_HOME", unusable)
-        assert user_data_folder() == tmp_path / ".local/share/DenseLandmarks"
-    assert not list(tmp_path.iterdir())

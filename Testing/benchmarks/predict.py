@@ -11,7 +11,8 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_maps import draw_uv_map
 from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet, DenseSegNet, DenseShapeOutput
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
-from DenseLandmarksLib.models.registry import list_bundles, open_predictor
+from DenseLandmarksLib.models.registry import open_predictor
+from DenseLandmarksLib.models.versions import shipped_bundles
 from Testing.benchmarks.chest import GRID_SIZE, chest_phantom, chest_template
 from Testing.benchmarks.timing import Row, compare_overhead
 from training.phantoms import Phantom, phantom_image
@@ -54,7 +55,7 @@ def _with_the_truth(name: str, network: CompactDenseSegNet | DenseSegNet, templa
 def predictors() -> list[DenseShapePredictor]:
     """The shipped model where there is one, else a network of its size; and a network of the paper's size."""
     template = chest_template()
-    if SHIPPED in [folder.name for folder in list_bundles()]:
+    if SHIPPED in [folder.name for folder in shipped_bundles()]:
         small = open_predictor(SHIPPED, "cpu")
     else:
         small = _with_the_truth("compact network", CompactDenseSegNet(5, (48, 96, 192, 384)), template)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.models.registry import list_bundles, open_predictor
+from DenseLandmarksLib.models.registry import open_predictor
+from DenseLandmarksLib.models.versions import shipped_bundles
 from DenseLandmarksLib.worker.client import Client, Worker
 from DenseLandmarksLib.worker.events import Done, Failed, Seconds
 from DenseLandmarksLib.worker.launch import Launch
@@ -35,7 +36,7 @@ def _predict(client: Client, image: MedicalImage) -> Seconds:
 
 def worker_rows() -> list[Row]:
     """What the way to the worker and back costs, and each part of it; none where the shipped model is missing."""
-    if SHIPPED not in [folder.name for folder in list_bundles()]:
+    if SHIPPED not in [folder.name for folder in shipped_bundles()]:
         return []
     here = open_predictor(SHIPPED, "cpu")
     image = phantom_image(chest_phantom(here.template, (SIZE, SIZE)))

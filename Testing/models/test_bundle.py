@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.models import registry
+from DenseLandmarksLib.models import versions
 from DenseLandmarksLib.models.bundle import (
     INFERENCE,
     METADATA,
@@ -26,7 +26,8 @@ from DenseLandmarksLib.models.bundle import (
     save_bundle,
     sha256,
 )
-from DenseLandmarksLib.models.registry import find_bundle, list_bundles, open_bundle, open_predictor
+from DenseLandmarksLib.models.registry import find_bundle, open_bundle, open_predictor
+from DenseLandmarksLib.models.versions import shipped_bundles
 
 
 @pytest.fixture
@@ -274,8 +275,8 @@ def test_a_folder_that_is_no_bundle_and_an_unknown_name_are_told_apart(tmp_path:
 
 
 def test_shipped_models_are_listed_and_open_by_name(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "SHIPPED", tiny_bundle.parent)
-    assert list_bundles() == (tiny_bundle,)
+    monkeypatch.setattr(versions, "SHIPPED", tiny_bundle.parent)
+    assert shipped_bundles() == (tiny_bundle,)
     assert find_bundle("tiny") == tiny_bundle
     with pytest.raises(InputError, match="Models here: tiny"):
         find_bundle("other")
