@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,12 +16,12 @@ from DenseLandmarksLib.annotation.library.import_files import (
     is_landmark_file,
     targets_of,
 )
+from DenseLandmarksLib.annotation.library.import_run import ImportRun
 from DenseLandmarksLib.annotation.library.library import LIBRARY_FILE, Library
 from DenseLandmarksLib.annotation.library.look_up_everywhere import look_up_everywhere
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry
 from DenseLandmarksLib.annotation.library.predict_cases import predict_cases
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.find_files import find_files
 from DenseLandmarksLib.models.bundle import read_description
 from DenseLandmarksLib.models.registry import find_bundle
 from DenseLandmarksLib.worker.blocking import WorkerPredictor
@@ -121,20 +119,7 @@ def import_files(arguments: argparse.Namespace) -> int:
     library = _open_or_create(arguments.library)
     landmark_files = [path for path in arguments.files if is_landmark_file(path)]
     others = [path for path in arguments.files if not is_landmark_file(path)]
-    images, passed_over = find_files(others) if others else ([], 0)
     failed = 0
-
-    def tried(act: Callable[[], None]) -> None:
-        nonlocal failed
-        try:
-            act()
-        except InputError as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
-
-    def add(path: Path) -> None:
-        case = library.add(path, arguments.copy, who, spacing_mm)
-        print(f"{case.name}: case {case.id}")
 
     def take_over(path: Path) -> None:
         if arguments.image is not None:
@@ -146,12 +131,22 @@ def import_files(arguments: argparse.Namespace) -> int:
             saved = import_landmarks(case, path, who, target.image_name)
             print(f"{case.name}: {'nothing new in ' + path.name if saved is None else saved.message}")
 
-    for image in images:
-        tried(partial(add, image.path))
+    run = ImportRun(library, others, who, arguments.copy, spacing_mm)
+    while not run.is_over:
+        run.step()
+        if run.last is not None and run.last.case is not None:
+            print(f"{run.last.case.name}: case {run.last.case.id}")
+        elif run.last is not None:
+            failed += 1
+            print(f"error: {run.last.problem}", file=sys.stderr)
     for path in landmark_files:
-        tried(partial(take_over, path))
-    if passed_over:
-        print(f"{passed_over} other files passed over")
+        try:
+            take_over(path)
+        except InputError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+    if run.result.passed_over:
+        print(f"{run.result.passed_over} other files passed over")
     return 2 if failed else 0
 
 

@@ -22,8 +22,8 @@ from DenseLandmarksLib.annotation.exports.summary import (
     image_columns,
     prediction_columns,
 )
+from DenseLandmarksLib.annotation.find_files import GivenFile
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.find_files import GivenFile
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import contains_identifier, read_identifiers
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +49,13 @@ class Worklist:
             else Worklist((*kept, *(name for name in now if name not in kept)))
         )
 
-    def next_after(self, name: str, state: CaseState) -> str | None:
-        """The next landmark that nobody decided, from the one after ``name`` on and round; ``None`` when all are decided."""
+    def next_after(self, name: str, state: CaseState, among: Collection[str] | None = None) -> str | None:
+        """The next landmark that nobody decided, from the one after ``name`` on and round; ``None`` when all are decided.
+
+        Only those ``among`` count, where that is given.
+        """
         start = self.names.index(name) + 1 if name in self.names else 0
-        left = set(open_landmarks(state))
+        left = set(open_landmarks(state)).intersection(self.names if among is None else among)
         return next((other for other in (*self.names[start:], *self.names[:start]) if other in left), None)
 
 

@@ -106,10 +106,10 @@ class ActiveName:
     def _ensure_node(self) -> None:
         node = self.node
         if node is None or not is_in(self._scene, node):
-            node = self.node = _add_name_list(self._scene, f"{self._case_name} name")
+            node = self.node = add_name_list(self._scene, f"{self._case_name} name")
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
-            _set_style(node.GetDisplayNode())
+            set_name_style(node.GetDisplayNode())
 
 
 def _active_point(node: Node) -> int:
@@ -125,18 +125,19 @@ def _active_point(node: Node) -> int:
     return -1
 
 
-def _add_name_list(scene: Any, name: str) -> Node:
+def add_name_list(scene: Any, name: str) -> Node:
+    """A locked list of one hidden point, whose name is seen beside it and nothing else."""
     with place_list_kept(scene):
         node = add_for_eyes_only(scene, "vtkMRMLMarkupsFiducialNode", name)
     node.SetLocked(True)
     node.AddControlPoint(0.0, 0.0, 0.0)
     node.SetNthControlPointVisibility(0, False)
     if node.GetDisplayNode() is not None:  # Slicer's own logic made it, where there is one
-        _set_style(node.GetDisplayNode())
+        set_name_style(node.GetDisplayNode())
     return node
 
 
-def _set_style(display: Node) -> None:
+def set_name_style(display: Node) -> None:
     """White on dark, for bright and for dark images, and no glyph."""
     display.SetSaveWithScene(False)
     display.SetUndoEnabled(False)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from DenseLandmarksLib.annotation.apply_edit import fits
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.case import Saved
@@ -20,6 +22,7 @@ from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.listening import Listening
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.placing import Placing
+from DenseLandmarksLib.scene.ras import FloatArray
 from DenseLandmarksLib.scene.saved_case import SavedCase
 from DenseLandmarksLib.scene.showing import Showing
 from DenseLandmarksLib.scene.two_states import TwoStates
@@ -61,11 +64,12 @@ class CaseInScene:
         self.ellipses, self.ghosts = showing.ellipses, showing.ghosts
         self._listening = Listening(scene, self.lists, self._on_scene_close)
         self._placing: Placing | None = None
-        self._settling = False
+        self._settling, self._in_sight = False, True
         self._looked_up_in: list[object] = []
         self._watch(session)
         if saved is not None:
             showing.adopt(saved, state, self.image)
+            showing.set_in_sight(True)
             self._do_what_was_done(_READ_MM)
         self._show()
         if saved is None:  # else with the first poll: what the scene brought along is compared with the library before
@@ -81,10 +85,45 @@ class CaseInScene:
         """The text node by which a saved scene knows the case."""
         return self._showing.record.anchor
 
+    @property
+    def chosen(self) -> str:
+        """The landmark that the person looks at, by :meth:`choose` or by a press of the mouse on it; empty for none."""
+        return self._showing.chosen.name
+
+    @property
+    def placing(self) -> str:
+        """The landmark that the next click in a view will place; empty while none is waited for."""
+        return "" if self._placing is None else self._placing.name
+
+    def choose(self, name: str) -> None:
+        """Mark a landmark in the views, or none for an empty name; one that is nowhere at the model's best guess."""
+        if self.is_open:
+            self._showing.chosen.name = name
+            with self._listening.our_doing():
+                self._showing.chosen.show(self.session.state, self.image)
+
+    def world_ras_mm(self, name: str) -> FloatArray | None:
+        """Where a landmark is in the world (3,), or its best guess; ``None`` where there is not even that."""
+        state = self.session.state
+        if name not in state.landmarks.names:
+            return None
+        point_ras_mm = self.image.world_ras_mm(state.index_ijk[[state.landmarks.names.index(name)]])[0]
+        return point_ras_mm if np.isfinite(point_ras_mm).all() else None
+
+    def set_in_sight(self, in_sight: bool) -> None:
+        """Have the case seen, or not while another is worked on: their images may lie in the same place."""
+        self._in_sight = in_sight
+        if self.is_open:
+            with self._listening.our_doing():
+                self._showing.set_in_sight(in_sight)
+
     def poll(self) -> None:
         """Do what came up since the last call: a gesture that ended, or neighbours that come along with a drag."""
         if not self.is_open or self._scene.IsBatchProcessing():
             return
+        if self._listening.pressed is not None:
+            self.choose(self._listening.pressed)
+            self._listening.pressed = None
         if self._placing is not None:
             self._poll_placing(self._placing)
         if self._listening.touched and self._listening.is_drag:
@@ -207,8 +246,8 @@ class CaseInScene:
         if index_ijk is None:
             return
         self.give_up_placing()
-        if self.settle():
-            attempt(self._tell, placing.carry_out, self.session, index_ijk)
+        if self.settle() and attempt(self._tell, placing.carry_out, self.session, index_ijk):
+            self.choose(placing.name)
 
     # From the session to the scene.
 
@@ -224,6 +263,8 @@ class CaseInScene:
     def _show(self) -> None:
         with self._listening.our_doing():
             self._showing.show(self.session, self.image)
+            if not self._in_sight:
+                self._showing.set_in_sight(False)
             self._listening.listen_to(self.image.volume, self.segments.node)
 
     def _show_drag(self) -> None:

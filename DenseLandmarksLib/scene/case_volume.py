@@ -13,6 +13,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.scene.carry_out import Tell
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
+from DenseLandmarksLib.scene.pixels_in_file import as_read, differ_in_padding_only
 from DenseLandmarksLib.scene.volume_node import add_volume_node, turn_slices_round, voxels_zyx
 
 # On an image that we added: it goes when the case goes.
@@ -107,12 +108,22 @@ class CaseVolume:
         return False
 
     def _has_pixels(self, volume: Node) -> bool:
-        """Whether a volume has them, wherever it lies: a transform that was hardened may have sheared it."""
+        """Whether a volume has them, padding or not, wherever it lies: a hardened transform may have sheared it."""
         data = volume.GetImageData()
         if data is None or data.GetNumberOfScalarComponents() != 1 or 0 in data.GetDimensions():
             return False
-        pixels = sitk.GetImageFromArray(voxels_zyx(volume))
-        return self._case.has_pixels_of(MedicalImage(pixels, SpacingSource.UNKNOWN, volume.GetName()))
+        pixels = MedicalImage(sitk.GetImageFromArray(voxels_zyx(volume)), SpacingSource.UNKNOWN, volume.GetName())
+        if any(self._case.has_pixels_of(image) for image in as_read(pixels)):
+            return True
+        return data.GetDimensions() == self._case.geometry.size and self._has_pixels_in_file(pixels)
+
+    def _has_pixels_in_file(self, pixels: MedicalImage) -> bool:
+        """Whether only padding is otherwise in the file of the case, where that can be read."""
+        try:
+            film, _ = self._case.read_image()
+        except InputError:
+            return False
+        return differ_in_padding_only(*(sitk.GetArrayViewFromImage(image.volume) for image in (pixels, film)))
 
     def _time_of_voxels(self) -> int:
         data = self.image.volume.GetImageData()

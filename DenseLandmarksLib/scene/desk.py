@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from DenseLandmarksLib.annotation.case_key import user_data_folder
 from DenseLandmarksLib.annotation.library.case import LibraryCase
 from DenseLandmarksLib.annotation.library.known_libraries import find_library, remember
 from DenseLandmarksLib.annotation.library.library import Library
@@ -14,6 +14,7 @@ from DenseLandmarksLib.annotation.library.next_case import Order
 from DenseLandmarksLib.annotation.library.revision import RevisionInfo
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import user_data_folder
 from DenseLandmarksLib.scene.carry_out import Tell
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.case_of_volume import case_of_volume
@@ -39,8 +40,8 @@ class Desk:
                 f"expected a scene that can save landmarks, got one that does not know {_MARKUPS_FILE}. Load Slicer's Markups "
                 "module, or register that class with the scene."
             )
-        self._scene, self._who, self._tell = scene, who, tell
-        self._data_folder = data_folder or user_data_folder()
+        self._scene, self.who, self._tell = scene, who, tell
+        self.data_folder = data_folder or user_data_folder()
         self._cases: list[CaseInScene] = []
 
     @property
@@ -63,16 +64,21 @@ class Desk:
         for other in self.cases:
             if _is(other.session.case, case.library_id, case.id):
                 return other
-        session = Session(case, self._who, data_folder=self._data_folder)
+        session = Session(case, self.who, data_folder=self.data_folder)
         try:
             return self._take(CaseInScene(self._scene, session, self._tell, volume))
         except InputError:
             session.close()
             raise
 
-    def open_volume(self, volume: Node, library: Library, name: str = "image") -> CaseInScene:
-        """Open the case of an image that is in the scene, made in ``library`` where there is none."""
-        return self.open(case_of_volume(library, volume, self._who, name), volume)
+    def open_volume(
+        self, volume: Node, library: Library, name: str = "image", files: Sequence[Path] = ()
+    ) -> CaseInScene:
+        """Open the case of an image that is in the scene, made in ``library`` where there is none.
+
+        ``name`` and ``files`` as :func:`case_of_volume` takes them.
+        """
+        return self.open(case_of_volume(library, volume, self.who, name, files), volume)
 
     def open_next(self, current: CaseInScene, order: Order = "doubt") -> CaseInScene | None:
         """Save ``current`` if there is something to save, take it out of the scene, and open the case that comes next.
@@ -122,7 +128,7 @@ class Desk:
         self._cases.append(opened)
         case = opened.session.case
         try:
-            remember(Library.open(case.library_folder), self._data_folder)
+            remember(Library.open(case.library_folder), self.data_folder)
         except InputError as error:  # only a saved scene will have to be told where it is
             logger.warning("%s", error)
         return opened
@@ -132,7 +138,7 @@ class Desk:
             raise InputError("expected the image of the case in the scene, found none. Open the case from its library.")
         brought = saved.state()
         case, base = self._case_of(saved, library)
-        session = Session(case, self._who, base, self._data_folder)
+        session = Session(case, self.who, base, self.data_folder)
         try:
             if not same(session.state, brought):
                 session.restore(brought)
@@ -147,7 +153,7 @@ class Desk:
 
     def _case_of(self, saved: SavedCase, library: Library | None) -> tuple[LibraryCase, int]:
         """The case of a saved scene, and the revision that its work stands on."""
-        home = find_library(saved.library_id, self._data_folder)
+        home = find_library(saved.library_id, self.data_folder)
         if home is not None:
             case = home.case(saved.case_id)
             revisions = (0, *case.revision_numbers())
@@ -157,7 +163,7 @@ class Desk:
                 f"expected its library {saved.library_name!r} on this computer, found none. Open the library once, or name "
                 "one that takes the case."
             )
-        case = case_of_volume(library, saved.volume, self._who, saved.case_name)
+        case = case_of_volume(library, saved.volume, self.who, saved.case_name)
         self._tell(f"{saved.case_name}: its library is not on this computer; it goes on in {library.name}.")
         return case, (0, *case.revision_numbers())[-1]
 
@@ -166,7 +172,7 @@ class Desk:
         ours, case = opened.session, opened.session.case
         scene_state, known = ours.state, {work.path for work in ours.recoverable}
         ours.close()  # what no revision has stays in its journal, as any work that was not saved
-        opened.go_on_with(Session(case, self._who, data_folder=self._data_folder))
+        opened.go_on_with(Session(case, self.who, data_folder=self.data_folder))
         work = next((work for work in opened.session.recoverable if work.path not in known), None)
         line = (
             f"{case.name}: the scene has revision {saved.revision}{' and unsaved work' if work else ''} "

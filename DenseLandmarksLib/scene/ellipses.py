@@ -43,10 +43,8 @@ class Ellipses(EyesOnlyModel):
         """Bring the regions to what the case says; nothing is touched where nothing changed."""
         node = self._ensure_node(image)
         if not self._shown:
-            at, stops = np.linspace(0, 1, _COLOURS), np.linspace(0, 1, len(_RAMP))
-            ramp = np.stack([np.interp(at, stops, channel) for channel in np.transpose(_RAMP)], axis=1)
-            self._set_colours(ramp, (0.0, 1.0))
-        rows = _rows_with_region(state.landmarks)
+            self._set_colours(confidence_colours(np.linspace(0, 1, _COLOURS)), (0.0, 1.0))
+        rows = rows_with_region(state.landmarks)
         centres_ijk = state.index_ijk[rows]
         along_axes = np.linalg.inv(state.geometry.axes_lps)
         covariance_mm2 = along_axes @ state.landmarks.covariance_mm2[rows] @ along_axes.T
@@ -67,7 +65,15 @@ class Ellipses(EyesOnlyModel):
         self._shown = now
 
 
-def _rows_with_region(landmarks: LandmarkSet) -> NDArray[np.intp]:
+def confidence_colours(confidence: FloatArray) -> FloatArray:
+    """Colours (N, 3), 0 to 1, of confidences (N,); one that is not known is none."""
+    stops = np.linspace(0, 1, len(_RAMP))
+    known = np.nan_to_num(confidence)
+    return np.stack([np.interp(known, stops, channel) for channel in np.transpose(_RAMP)], axis=1)
+
+
+def rows_with_region(landmarks: LandmarkSet) -> NDArray[np.intp]:
+    """The landmarks whose doubt is of interest: the model placed them, and no person said where they are."""
     here = [
         presence is Presence.PRESENT and review in _NOT_SET_BY_A_PERSON
         for presence, review in zip(landmarks.presence, landmarks.review, strict=True)

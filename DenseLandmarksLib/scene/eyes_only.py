@@ -47,6 +47,11 @@ class EyesOnlyModel:
         self._visible = True
         self._shown: tuple[ArrayLike, ...] = ()
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether it was asked to be seen."""
+        return self._visible
+
     def set_visible(self, visible: bool) -> None:
         """Show or hide it, also what is shown later."""
         self._visible = visible

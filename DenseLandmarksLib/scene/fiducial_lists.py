@@ -45,11 +45,15 @@ class _Shown(NamedTuple):
 class FiducialLists:
     """The lists of one case in a scene, which is given and never imported.
 
-    ``nodes`` are the lists by structure; landmarks without a structure share the list of the empty name.
+    Attributes
+    ----------
+    nodes : the lists by structure; landmarks without a structure share the list of the empty name.
+    names_visible : whether every landmark has its name beside it, ``None`` where nobody said: then a few have.
     """
 
     def __init__(self, scene: Any, case_name: str) -> None:
         self.nodes: dict[str, Node] = {}
+        self.names_visible: bool | None = None
         self._scene, self._case_name = scene, case_name
         # Of each list by its ID: which landmark each control point is (a label can be changed by anybody), and how each
         # landmark was shown; None for a list that was not shown yet.
@@ -165,6 +169,13 @@ class FiducialLists:
             gesture.deleted.extend(name for name in of_list if name in gone)
         return gesture
 
+    def set_names_visible(self, visible: bool) -> None:
+        """Have the name of every landmark beside it or of none, also in lists that are made later."""
+        self.names_visible = visible
+        for node in self.nodes.values():
+            if node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetPointLabelsVisibility(visible)
+
     def let_delete(self, node: Node, allowed: bool) -> None:
         """Let the Delete key take a point out of a list, or not.
 
@@ -179,6 +190,10 @@ class FiducialLists:
         node = self.nodes[structure]
         name_of = self._names[node.GetID()]
         return [name_of[node.GetNthControlPointID(n)] for n in range(node.GetNumberOfControlPoints())]
+
+    def name_of(self, node: Node, n: int) -> str | None:
+        """The landmark that a control point of one of the lists is."""
+        return self._names.get(node.GetID(), {}).get(node.GetNthControlPointID(n))
 
     def remove(self) -> None:
         """Take our lists, and nothing else, out of the scene."""
@@ -237,7 +252,7 @@ class FiducialLists:
             display.SetColor(*colour)
             display.SetSelectedColor(*colour)
         display.SetPropertiesLabelVisibility(False)
-        display.SetPointLabelsVisibility(not many)
+        display.SetPointLabelsVisibility(not many if self.names_visible is None else self.names_visible)
         display.SetUseGlyphScale(True)
         display.SetGlyphScale(1.7 if many else 2.5)
         display.SetAttribute(_STYLE, repr(style))

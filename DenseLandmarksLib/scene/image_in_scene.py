@@ -47,8 +47,17 @@ class ImageInScene:
 
         Only for linear transforms, see :attr:`is_linear`.
         """
-        index_to_world = _linear(self.volume) @ self._ijk_to_local()
-        return np.asarray(np.linalg.solve(_linear(node), index_to_world))
+        return np.asarray(np.linalg.solve(_linear(node), self._index_to_world()))
+
+    def world_ras_mm(self, index_ijk: ArrayLike) -> FloatArray:
+        """RAS mm (N, 3) in the world of continuous voxel indices (N, 3)."""
+        matrix = self._index_to_world()
+        return np.asarray(index_ijk, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+    @property
+    def larger_side_mm(self) -> float:
+        """The longest of the image's sides in the world."""
+        return float((np.linalg.norm(self._index_to_world()[:3, :3], axis=0) * self.geometry.size).max())
 
     def local_ras_mm(self, node: Node, index_ijk: ArrayLike) -> FloatArray:
         """RAS mm (N, 3) in ``node``'s own coordinates of continuous voxel indices (N, 3)."""
@@ -81,6 +90,9 @@ class ImageInScene:
             return None
         x, y, z = (np.array(self.geometry.spacing_mm) * ratio).tolist()
         return x, y, z
+
+    def _index_to_world(self) -> FloatArray:
+        return np.asarray(_linear(self.volume) @ self._ijk_to_local())
 
     def _ijk_to_local(self) -> FloatArray:
         matrix = vtkMatrix4x4()

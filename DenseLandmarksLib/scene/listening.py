@@ -26,11 +26,13 @@ class Listening:
     Attributes
     ----------
     touched : somebody changed something since this was last set to false.
+    pressed : the landmark that the mouse was pressed on since this was last set to ``None``.
     """
 
     def __init__(self, scene: Any, lists: FiducialLists, scene_closes: Callable[[], None]) -> None:
         """``scene_closes`` is called before the scene is emptied."""
         self.touched = False
+        self.pressed: str | None = None
         self._lists, self._scene_closes = lists, scene_closes
         self._observers = Observers()
         self._ours = 0
@@ -85,6 +87,9 @@ class Listening:
 
     def _on_drag(self, node: Any, event: Any) -> None:
         self._dragging.add(node.GetID())
+        display = node.GetDisplayNode()
+        if display is not None and display.GetActiveComponentType() == _CONTROL_POINT:
+            self.pressed = self._lists.name_of(node, display.GetActiveComponentIndex())
 
     def _on_drop(self, node: Any, event: Any) -> None:
         self._dragging.discard(node.GetID())

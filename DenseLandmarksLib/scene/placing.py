@@ -6,19 +6,16 @@ from typing import Any
 
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
+from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.scene.fiducial_lists import NODE_CLASS
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
-from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
+from DenseLandmarksLib.scene.nodes import Node
+from DenseLandmarksLib.scene.place_mode import PlaceMode
 from DenseLandmarksLib.scene.ras import FloatArray
-
-# vtkMRMLInteractionNode: a click places a point; the mouse looks around.
-_PLACE, _LOOK = 1, 2
-_SELECTION, _INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
-_DEFINED = 2
 
 
 class Placing:
-    """Slicer's place mode with a list of its own, so that no list of a case can get a point by mistake.
+    """Slicer's place mode for one landmark.
 
     Attributes
     ----------
@@ -35,35 +32,33 @@ class Placing:
         code: tuple[str, str, str] | None = None,
     ) -> None:
         """Wait for a click; the rest says of a new landmark what :meth:`Session.define_landmark` takes."""
-        self._scene, self.name = scene, name
+        self.name = name
         self._structure, self._description, self._code = structure, description, code
-        self.node: Node = scene.AddNewNodeByClass(NODE_CLASS, name)
-        self.node.SetUndoEnabled(False)
-        self.node.SetSaveWithScene(False)
-        self.node.SetHideFromEditors(True)
-        self.node.CreateDefaultDisplayNodes()
-        self.node.GetDisplayNode().SetSaveWithScene(False)
+        self._mode = PlaceMode(scene, NODE_CLASS, name, 1)
         self.node.SetMaximumNumberOfControlPoints(1)
         self.node.SetControlPointLabelFormat(name.replace("%", "%%"))
-        selection, self._interaction = scene.GetNodeByID(_SELECTION), scene.GetNodeByID(_INTERACTION)
-        if selection is not None:
-            selection.SetReferenceActivePlaceNodeClassName(NODE_CLASS)
-            selection.SetActivePlaceNodeID(self.node.GetID())
-        if self._interaction is not None:
-            self._interaction.SetPlaceModePersistence(0)
-            self._interaction.SetCurrentInteractionMode(_PLACE)
+
+    @property
+    def node(self) -> Node:
+        return self._mode.node
 
     def index_ijk(self, image: ImageInScene) -> FloatArray | None:
         """The continuous voxel index (3,) on which the person clicked, ``None`` until then."""
-        if not is_in(self._scene, self.node) or not self._is_placed:
+        if not self._mode.is_done:
             return None
         return image.index_ijk(self.node, [self.node.GetNthControlPointPosition(0)])[0]
 
     def carry_out(self, session: Session, index_ijk: FloatArray) -> None:
-        """Place the landmark in the session; one that it does not know is defined on the template, where there is one."""
+        """Place the landmark in the session, or move it where it is placed already.
+
+        One that the session does not know is defined on the template, where there is one.
+        """
         state = session.state
         (point_lps_mm,) = lps_mm_from_index(state.geometry, [index_ijk])
-        if self.name in state.landmarks.names or state.answer is None or state.answer.template is None:
+        names, presence = state.landmarks.names, state.landmarks.presence
+        if self.name in names and presence[names.index(self.name)] is Presence.PRESENT:
+            session.move({self.name: point_lps_mm})
+        elif self.name in names or state.answer is None or state.answer.template is None:
             session.place(self.name, point_lps_mm, self._structure or "")
         else:
             session.define_landmark(self.name, point_lps_mm, self._structure, self._description, self._code)
@@ -71,20 +66,8 @@ class Placing:
     @property
     def was_given_up(self) -> bool:
         """Whether the person went back to looking around without a click, or removed the list."""
-        if not is_in(self._scene, self.node):
-            return True
-        looking = self._interaction is not None and self._interaction.GetCurrentInteractionMode() != _PLACE
-        return looking and not self._is_placed
-
-    @property
-    def _is_placed(self) -> bool:
-        placed: bool = (
-            self.node.GetNumberOfControlPoints() > 0 and self.node.GetNthControlPointPositionStatus(0) == _DEFINED
-        )
-        return placed
+        return self._mode.was_given_up
 
     def end(self) -> None:
         """Leave the place mode."""
-        remove_node(self._scene, self.node)
-        if self._interaction is not None and self._interaction.GetCurrentInteractionMode() == _PLACE:
-            self._interaction.SetCurrentInteractionMode(_LOOK)
+        self._mode.end()

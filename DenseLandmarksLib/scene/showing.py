@@ -7,11 +7,14 @@ from typing import Any
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.scene.active_name import ActiveName
+from DenseLandmarksLib.scene.beside_image import BesideImage
 from DenseLandmarksLib.scene.case_record import CaseNodes, CaseRecord
+from DenseLandmarksLib.scene.chosen_mark import ChosenMark
 from DenseLandmarksLib.scene.ellipses import Ellipses
 from DenseLandmarksLib.scene.fiducial_lists import FiducialLists
 from DenseLandmarksLib.scene.ghosts import Ghosts
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
+from DenseLandmarksLib.scene.out_of_sight import set_in_sight
 from DenseLandmarksLib.scene.saved_case import SavedCase, names_of, structure_of
 from DenseLandmarksLib.scene.segments import Segments
 from DenseLandmarksLib.scene.uv_volumes import UvVolumes
@@ -24,7 +27,8 @@ class Showing:
         self.lists, self.segments = FiducialLists(scene, case_name), Segments(scene, case_name)
         self.ellipses, self.ghosts = Ellipses(scene, case_name), Ghosts(scene, case_name)
         self.active_name, self.uv_volumes = ActiveName(scene, case_name), UvVolumes(scene, case_name)
-        self.record = CaseRecord(scene, case_name)
+        self.chosen = ChosenMark(scene, case_name)
+        self.record, self.beside_image = CaseRecord(scene, case_name), BesideImage(scene, case_name)
 
     def adopt(self, saved: SavedCase, state: CaseState, image: ImageInScene) -> None:
         """Take over nodes that came with a saved scene; what differs from ``state`` in them somebody did elsewhere."""
@@ -39,10 +43,12 @@ class Showing:
         """Bring everything to what the session says."""
         state = session.state
         image.show(state.geometry)
-        for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes):
+        for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes, self.chosen):
             part.show(state, image)
         self.segments.show_fill(True)
         self.active_name.watch(self.lists.nodes.values())
+        segmentations = () if self.segments.node is None else (self.segments.node,)
+        self.beside_image.show(image.volume, (*self.lists.nodes.values(), *segmentations))
         self.write_record(session, image)
 
     def show_drag(self, preview: CaseState, image: ImageInScene, dragged: str) -> None:
@@ -50,6 +56,13 @@ class Showing:
         self.segments.show_fill(False)
         self.lists.show(preview, image, but=dragged)
         self.ellipses.show(preview, image)
+        self.chosen.show(preview, image)
+
+    def set_in_sight(self, in_sight: bool) -> None:
+        """Have all that is drawn of the case seen, but for what a person hid, or nothing."""
+        parts = (self.segments, self.ellipses, self.ghosts, self.chosen)
+        alone = [part.node for part in parts if part.node is not None]
+        set_in_sight((*self.lists.nodes.values(), *alone), in_sight)
 
     def write_record(self, session: Session, image: ImageInScene) -> None:
         """Have a scene that is saved now say what the session says now."""
@@ -60,11 +73,13 @@ class Showing:
         """Take all of it, and nothing else, out of the scene."""
         for part in (
             self.active_name,
+            self.chosen,
             self.lists,
             self.segments,
             self.ellipses,
             self.ghosts,
             self.uv_volumes,
             self.record,
+            self.beside_image,
         ):
             part.remove()

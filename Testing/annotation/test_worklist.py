@@ -56,6 +56,15 @@ def test_the_next_doubtful_one_goes_round_and_ends(state: CaseState) -> None:
     assert worklist.next_after(first, apply_edit(state, Accept(state.landmarks.names))) is None
 
 
+def test_the_next_doubtful_one_of_some_passes_the_others_over(state: CaseState) -> None:
+    worklist = Worklist.of(state)
+    first, second, third, *_ = worklist.names
+    assert worklist.next_after(first, state, (first, third)) == third
+    assert worklist.next_after(third, state, (first, third)) == first
+    assert worklist.next_after(first, apply_edit(state, Accept((third,))), (third,)) is None
+    assert worklist.next_after(second, state, ()) is None
+
+
 def test_what_is_left_counts_what_nobody_decided(state: CaseState) -> None:
     assert len(open_landmarks(state)) == len(state.landmarks)
     after = apply_edit(apply_edit(state, Accept(("right_lung_07",))), Unsure(("right_lung_08",)))

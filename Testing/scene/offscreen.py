@@ -33,6 +33,7 @@ class OffscreenSlice:
         self.view._render_manager._AddSliceActorToRendererIfNeeded()
         self.view.render_window().SetMultiSamples(0)
         self.view.render_window().SetSize(*size)
+        self.view._logic.ResizeSliceNode(*size)
         vtkObject.GlobalWarningDisplayOn()
 
     def look_at(self, volume: Any, orientation: str = "Axial") -> None:

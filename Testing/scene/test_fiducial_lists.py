@@ -325,6 +325,34 @@ def test_a_style_that_a_person_chose_stays(lists: FiducialLists, state: CaseStat
     assert lists.nodes["heart"].GetDisplayNode().GetSelectedColor() == (1, 1, 1)
 
 
+def test_names_are_shown_or_hidden_in_all_lists_and_in_those_made_later(
+    scene: Any, lists: FiducialLists, state: CaseState, image: ImageInScene
+) -> None:
+    def labelled() -> set[bool]:
+        return {bool(node.GetDisplayNode().GetPointLabelsVisibility()) for node in lists.nodes.values()}
+
+    assert labelled() == {False}  # there are many
+    lists.set_names_visible(True)
+    assert labelled() == {True}
+    node, _ = where(lists, A)
+    scene.RemoveNode(node.GetDisplayNode())
+    scene.RemoveNode(lists.nodes["heart"])
+    lists.show(state, image)
+    assert labelled() == {True}
+    lists.nodes["heart"].GetDisplayNode().SetPointLabelsVisibility(False)  # a person did
+    lists.show(state, image)
+    assert labelled() == {True, False}
+    lists.set_names_visible(False)
+    assert labelled() == {False}
+
+
+def test_a_control_point_is_known_by_what_it_is_and_not_by_its_label(lists: FiducialLists) -> None:
+    node, n = where(lists, A)
+    node.SetNthControlPointLabel(n, "renamed")
+    assert lists.name_of(node, n) == A
+    assert lists.name_of(node, 999) is None
+
+
 def test_saved_lists_are_taken_over_with_what_was_done_to_them_elsewhere(
     scene: Any, lists: FiducialLists, state: CaseState, image: ImageInScene
 ) -> None:

@@ -16,6 +16,8 @@ IMAGE_SUFFIXES = (
 )
 # File systems take 255 bytes, and endings, keys and the temporary name need some.
 _LONGEST_BYTES = 180
+_NOT_PLAIN = re.compile(r"[^\w .()+-]|^\.+")
+_LONGEST_PLAIN = 80
 
 
 def file_stem(path: Path) -> str:
@@ -36,3 +38,8 @@ def safe_name(path: Path, identifiers: frozenset[str] | None) -> str | None:
     if identifiers is None or contains_identifier(path.name, identifiers):
         return None
     return file_stem(path)
+
+
+def plain_name(text: str) -> str:
+    """``text`` as the stem of a file's name in any folder: it names no other place, and is no longer than a line."""
+    return _NOT_PLAIN.sub("_", text)[:_LONGEST_PLAIN].strip()

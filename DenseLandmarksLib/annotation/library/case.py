@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from DenseLandmarksLib.annotation.case_key import case_key
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.image_reference import (
     ImageReference,
+    copy_again,
     newest_reference,
     reference_to,
     write_reference,
@@ -30,6 +31,7 @@ from DenseLandmarksLib.annotation.library.revision import (
     write_revision,
 )
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
@@ -74,7 +76,8 @@ class LibraryCase:
     name : what people call it; never a patient's name.
     geometry : of the image when it was added; the one in force is in each state.
     patient_key : the same for all images of one patient, empty where the image does not say.
-    modality, body_part, view_position, laterality : DICOM's codes, empty where the image states none.
+    modality, body_part, view_position, laterality, patient_orientation : as in :class:`~.acquisition.Acquisition`; what
+        the file stated that the image came from when it was added.
     added_by, added_when : the person, and the time (ISO 8601, UTC).
     library_folder, folder : where it is kept.
     """
@@ -88,6 +91,7 @@ class LibraryCase:
     body_part: str
     view_position: str
     laterality: str
+    patient_orientation: tuple[str, str] | None
     added_by: str
     added_when: str
     library_folder: Path
@@ -221,19 +225,27 @@ class LibraryCase:
         volume.SetSpacing(geometry.spacing_mm)
         volume.SetOrigin(geometry.origin_lps_mm)
         volume.SetDirection(geometry.direction)
-        laid_out = MedicalImage(volume, geometry.spacing_source, self.name, image.acquisition, image.window)
+        acquisition = self._known_of(image.acquisition)
+        laid_out = MedicalImage(volume, geometry.spacing_source, self.name, acquisition, image.window)
         return laid_out, tuple(notes)
 
-    def relink(self, path: Path, who: str = "") -> None:
-        """The image lies at ``path`` now; raises :class:`InputError` where that is another image, or cannot be noted."""
+    def relink(self, path: Path, who: str = "", copy: bool = False) -> None:
+        """The image lies at ``path`` now, or in a ``copy`` of what lies there.
+
+        Raises :class:`InputError` where that is another image, or nothing can be written.
+        """
         self._checked(path)
         with telling_disk_errors(self.folder):
-            reference = reference_to(path, self.library_folder)
+            reference = copy_again(path, self.folder) if copy else reference_to(path, self.library_folder)
             write_reference(self.folder, reference, {"who": one_line(who), "when": now()})
 
     def has_pixels_of(self, image: MedicalImage) -> bool:
         """Whether an image has the pixels of the case's own; where it lies in space and what it is called do not count."""
         return image.geometry.size == self.geometry.size and case_key(image, self._salt) == self.id
+
+    def _known_of(self, stated: Acquisition) -> Acquisition:
+        """What a file states and, where it states nothing, what was stated when the case was made: copies may have lost it."""
+        return Acquisition(**{name: value or getattr(self, name) for name, value in asdict(stated).items()})
 
     def _checked(self, path: Path) -> MedicalImage:
         image = read_image(path)
@@ -258,8 +270,10 @@ def read_case(library_folder: Path, folder: Path, library_id: str, salt: bytes) 
         texts = {key: raw[key] for key in _TEXTS}
         if not all(isinstance(text, str) for text in texts.values()) or texts["id"] != folder.name:
             raise TypeError("expected text")
+        orientation = raw.get("patient_orientation")  # libraries of before did not keep it
         return LibraryCase(
             library_id=library_id,
+            patient_orientation=None if orientation is None else _two_letters(orientation),
             geometry=ImageGeometry.from_dict(raw["geometry"]),
             library_folder=library_folder,
             folder=folder,
@@ -288,6 +302,7 @@ def case_to_dict(
         "body_part": image.acquisition.body_part,
         "view_position": image.acquisition.view_position,
         "laterality": image.acquisition.laterality,
+        "patient_orientation": image.acquisition.patient_orientation,
         "added_by": one_line(who),
         "added_when": now(),
     }
@@ -307,6 +322,13 @@ _TEXTS = (
     *("id", "name", "patient_key", "modality", "body_part", "view_position", "laterality"),
     *("added_by", "added_when"),
 )
+
+
+def _two_letters(orientation: Any) -> tuple[str, str]:
+    rows, columns = orientation
+    if not {rows, columns} <= set("RLAPHF"):
+        raise ValueError("expected an orientation")
+    return rows, columns
 
 
 def _choice(numbers: tuple[int, ...]) -> str:

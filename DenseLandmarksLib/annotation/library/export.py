@@ -3,46 +3,83 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
-from DenseLandmarksLib.annotation.case_masks import structure_mask, structure_style
 from DenseLandmarksLib.annotation.case_state import CaseState
-from DenseLandmarksLib.annotation.exports.coco import write_coco
-from DenseLandmarksLib.annotation.exports.landmark_csv import write_landmark_csv
-from DenseLandmarksLib.annotation.exports.markups import write_markups
-from DenseLandmarksLib.annotation.exports.segmentation import write_segmentation
 from DenseLandmarksLib.annotation.library.case import LibraryCase
-from DenseLandmarksLib.annotation.library.datalist import datalist, datalist_entry
+from DenseLandmarksLib.annotation.library.exported_files import FORMATS, Exported, ExportedFiles, ExportFormat
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry
 from DenseLandmarksLib.annotation.library.once import telling_disk_errors
-from DenseLandmarksLib.annotation.library.revision import RevisionInfo
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.files import write_json
-from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Review
 
-ExportFormat = Literal["mrk.json", "csv", "coco", "seg.nrrd", "datalist"]
-FORMATS: tuple[ExportFormat, ...] = ("mrk.json", "csv", "coco", "seg.nrrd", "datalist")
-COCO_FILE, DATALIST_FILE = "landmarks.coco.json", "datalist.json"
+# What one case can be written in: MONAI's list is of a library, and of what is saved.
+CASE_FORMATS: tuple[ExportFormat, ...] = tuple(one for one in FORMATS if one != "datalist")
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What an export wrote: the files, how many ``cases``, and ``notes``, one line each, on what is not in them.
+class ExportRun:
+    """An export of a library that goes on one case at a time, for windows that must not wait.
 
-    ``whole`` is false where a case could not be read, or somebody stopped it: the notes say which.
+    Attributes
+    ----------
+    folder : where the files go.
+    done, total : how many cases it is through with, and of how many.
+    is_over : whether there is nothing left to do, also because somebody stopped it.
     """
 
-    written: tuple[Path, ...]
-    cases: int
-    notes: tuple[str, ...] = ()
-    whole: bool = True
+    def __init__(self, library: Library, file_format: ExportFormat, folder: Path, reviewed_only: bool = False) -> None:
+        """Begin; nothing is written yet. See :func:`export_library`, and what it raises."""
+        self._library = library
+        self.folder = Path(folder)
+        self._files = ExportedFiles(library, file_format, self.folder, reviewed_only)
+        self._entries = library.cases()
+        self._names = file_names(self._entries)
+        self.done, self.total = 0, len(self._entries)
+        self.is_over = not self._entries
+
+    @property
+    def fraction(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return self.done / self.total if self.total else 1.0
+
+    @property
+    def result(self) -> Exported:
+        """What came of it so far."""
+        return self._files.result()
+
+    def step(self) -> bool:
+        """Export one case, and with the last the file of all; returns whether there is more to do.
+
+        Raises :class:`InputError` where nothing can be written; the export is over then.
+        """
+        if self.is_over:
+            return False
+        self.is_over = True  # until this step has come to its end
+        with telling_disk_errors(self.folder):
+            self._export(self._entries[self.done])
+            self.done += 1
+            if self.done == self.total:
+                self._files.finish()
+        self.is_over = self.done == self.total
+        return not self.is_over
+
+    def cancel(self) -> None:
+        """Stop; a file of all cases is not written, and the result says how far it came."""
+        if not self.is_over:
+            self._files.damage.append(f"stopped after {self.done} of {self.total} cases; the others are not there")
+            self.is_over = True
+
+    def _export(self, entry: CaseEntry) -> None:
+        try:
+            case = self._library.case(entry.id)
+            state, info = case.load()
+            if info is None:
+                self._files.leave_out("nothing is saved there yet")
+            else:
+                self._files.add(self._names[entry.id], case, state, info)
+        except InputError as error:
+            self._files.damage.append(f"{entry.name} is left out: {error}")
 
 
 def export_library(
@@ -70,29 +107,34 @@ def export_library(
 
     Raises :class:`InputError`, in one line, for an unknown format and where nothing can be written.
     """
-    if file_format not in FORMATS:
-        raise InputError(f"expected a format of {', '.join(FORMATS)}, got {file_format!r}. Choose one of them.")
-    export = _Export(library, file_format, Path(folder), reviewed_only)
-    entries = library.cases()
-    names = file_names(entries)
-    with telling_disk_errors(export.folder):
-        for done, entry in enumerate(entries):
-            if cancelled():
-                export.damage.append(f"stopped after {done} of {len(entries)} cases; the others are not there")
-                return export.result()
-            progress(done, len(entries))
-            try:
-                case = library.case(entry.id)
-                state, info = case.load()
-                if info is None:
-                    export.left_out["nothing is saved there yet"] += 1
-                else:
-                    export.add(names[entry.id], case, state, info)
-            except InputError as error:
-                export.damage.append(f"{entry.name} is left out: {error}")
-        export.finish()
-        progress(len(entries), len(entries))
-    return export.result()
+    run = ExportRun(library, file_format, folder, reviewed_only)
+    progress(run.done, run.total)
+    while not run.is_over:
+        if cancelled():
+            run.cancel()
+        else:
+            run.step()
+            progress(run.done, run.total)
+    return run.result
+
+
+def export_case(
+    case: LibraryCase, state: CaseState, file_format: ExportFormat, folder: Path, reviewed_only: bool = False
+) -> Exported:
+    """Write one case as it is in ``state``, saved or not, into ``folder``; the image is not read.
+
+    ``file_format`` is one of :data:`CASE_FORMATS`; the files are called as in an export of the library, one of COCO like the
+    case. Raises :class:`InputError`, in one line, for another format and where nothing can be written.
+    """
+    if file_format not in CASE_FORMATS:
+        raise InputError(f"expected a format of {', '.join(CASE_FORMATS)}, got {file_format!r}. Choose one of them.")
+    library = Library.open(case.library_folder)
+    name = file_names(library.cases()).get(case.id, case.name)
+    files = ExportedFiles(library, file_format, Path(folder), reviewed_only, f"{name}.coco.json")
+    with telling_disk_errors(files.folder):
+        files.add(name, case, state, None)
+        files.finish()
+    return files.result()
 
 
 def file_names(entries: Sequence[CaseEntry]) -> dict[str, str]:
@@ -101,90 +143,3 @@ def file_names(entries: Sequence[CaseEntry]) -> dict[str, str]:
     return {
         entry.id: entry.name if shared[entry.name.casefold()] == 1 else f"{entry.name}-{entry.id}" for entry in entries
     }
-
-
-class _Export:
-    """An export under way."""
-
-    def __init__(self, library: Library, file_format: ExportFormat, folder: Path, reviewed_only: bool) -> None:
-        self.library, self.format, self.folder, self.reviewed_only = library, file_format, folder, reviewed_only
-        self.written: list[Path] = []
-        self.cases = 0
-        self.left_out: Counter[str] = Counter()
-        self.damage: list[str] = []
-        self._for_coco: list[tuple[str, ImageGeometry, LandmarkSet]] = []
-        self._for_datalist: list[dict[str, object]] = []
-
-    def add(self, name: str, case: LibraryCase, state: CaseState, info: RevisionInfo) -> None:
-        """Write what belongs to one case, or keep it for the file of all."""
-        landmarks, structures = state.landmarks, state.structures
-        if self.reviewed_only:
-            landmarks = landmarks.rows(
-                [i for i, review in enumerate(landmarks.review) if review is not Review.PREDICTED]
-            )
-            structures = tuple(s for s in structures if state.structure_review(s) is not Review.PREDICTED)
-        wanted: list[Sized] = [] if self.format == "seg.nrrd" else [landmarks]
-        wanted += [structures] if self.format in ("seg.nrrd", "datalist") else []
-        if not any(map(len, wanted)):
-            why = "nobody reviewed anything there" if self.reviewed_only else "it has nothing of that kind"
-            self.left_out[why] += 1
-            return
-        if self.format == "coco" and not state.geometry.is_radiograph:
-            self.left_out["COCO has no third axis for volumes; export mrk.json or csv"] += 1
-            return
-        if self.format == "mrk.json":
-            write_markups(self._file(f"{name}.mrk.json"), landmarks, state.geometry.unit)
-        elif self.format == "csv":
-            write_landmark_csv(self._file(f"{name}.csv"), landmarks, state.geometry)
-        elif self.format == "coco":
-            self._for_coco.append((name, state.geometry, landmarks))
-        elif self.format == "seg.nrrd":
-            self._write_structures(f"{name}.seg.nrrd", state, structures)
-        else:
-            self._add_to_datalist(name, case, state, info, landmarks, structures)
-        self.cases += 1
-
-    def finish(self) -> None:
-        """Write the file of all cases, where the format has one."""
-        if self._for_coco:
-            write_coco(self._file(COCO_FILE), self._for_coco)
-        if self._for_datalist:
-            content = datalist(self.library.name, self.library.new_landmarks(), self._for_datalist)
-            write_json(self._file(DATALIST_FILE), content)
-
-    def result(self) -> Exported:
-        """What came of it."""
-        counted = [
-            f"{count} {'case is' if count == 1 else 'cases are'} left out: {why}"
-            for why, count in self.left_out.items()
-        ]
-        return Exported(tuple(self.written), self.cases, (*counted, *self.damage), not self.damage)
-
-    def _file(self, name: str) -> Path:
-        path = self.folder / name
-        self.written.append(path)
-        return path
-
-    def _write_structures(self, name: str, state: CaseState, structures: Sequence[str]) -> None:
-        masks = np.stack([structure_mask(state, structure) for structure in structures])
-        styles = [structure_style(state, structure) for structure in structures]
-        reviews = [state.structure_review(structure) for structure in structures]
-        write_segmentation(self._file(name), masks, state.geometry, styles, reviews)
-
-    def _add_to_datalist(
-        self,
-        name: str,
-        case: LibraryCase,
-        state: CaseState,
-        info: RevisionInfo,
-        landmarks: LandmarkSet,
-        structures: Sequence[str],
-    ) -> None:
-        files = {}
-        if len(landmarks):
-            files["landmarks"] = f"landmarks/{name}.mrk.json"
-            write_markups(self._file(files["landmarks"]), landmarks, state.geometry.unit)
-        if structures:
-            files["label"] = f"labels/{name}.seg.nrrd"
-            self._write_structures(files["label"], state, structures)
-        self._for_datalist.append(datalist_entry(self.folder, files, case, state, info, landmarks, structures))

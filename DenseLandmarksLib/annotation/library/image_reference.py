@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import SimpleITK as sitk
+
 from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES
 from DenseLandmarksLib.annotation.library.json_file import read_json, to_bytes
-from DenseLandmarksLib.annotation.library.once import create_file
+from DenseLandmarksLib.annotation.library.once import appear, create_file, hidden_folder
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 _COPY = "image"
 _MOVED = "image-*.json"
@@ -70,6 +73,33 @@ def copy_image(path: Path, case_folder: Path) -> ImageReference:
     else:
         target = case_folder / f"{_COPY}{_suffix(path)}"
         shutil.copyfile(path, target)
+    return ImageReference(target.name, is_copy=True)
+
+
+def copy_again(path: Path, case_folder: Path) -> ImageReference:
+    """As :func:`copy_image`, into a case that is there already, of which nothing is replaced. Raises ``OSError``."""
+    with hidden_folder(case_folder) as hidden:
+        copy = copy_image(path, hidden)
+        number = 1
+        while not appear(hidden, case_folder / f"{_COPY}-{number:04}"):
+            number += 1
+    return ImageReference(f"{_COPY}-{number:04}/{copy.path}", is_copy=True)
+
+
+def write_pixels(image: MedicalImage, case_folder: Path) -> ImageReference:
+    """Write an image into the case as a file that holds pixels, place and window, and nothing else. Raises ``OSError``."""
+    # Made anew: an image that ITK read from DICOM carries the patient's tags along, and would write them.
+    volume = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image.volume))
+    volume.CopyInformation(image.volume)
+    if image.window is not None:
+        # The keys by which NIfTI states a window are read in all three formats of this kind.
+        for key, value in zip(("cal_min", "cal_max"), image.window, strict=True):
+            volume.SetMetaData(key, repr(float(value)))
+    target = case_folder / f"{_COPY}.nrrd"
+    try:
+        sitk.WriteImage(volume, str(target))
+    except RuntimeError as error:
+        raise OSError(f"{type(error).__name__} while an image was written") from error
     return ImageReference(target.name, is_copy=True)
 
 

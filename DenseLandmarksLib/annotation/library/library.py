@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from DenseLandmarksLib.annotation.case_key import case_key
-from DenseLandmarksLib.annotation.exports.result_name import safe_name
+from DenseLandmarksLib.annotation.exports.result_name import plain_name, safe_name
 from DenseLandmarksLib.annotation.library.case import (
     CASE_FILE,
     LibraryCase,
@@ -17,7 +17,12 @@ from DenseLandmarksLib.annotation.library.case import (
     one_line,
     read_case,
 )
-from DenseLandmarksLib.annotation.library.image_reference import copy_image, reference_to
+from DenseLandmarksLib.annotation.library.image_reference import (
+    ImageReference,
+    copy_image,
+    reference_to,
+    write_pixels,
+)
 from DenseLandmarksLib.annotation.library.json_file import read_json, to_bytes
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry, NextCase, Order, next_case
 from DenseLandmarksLib.annotation.library.once import appear, create_file, hidden_folder, telling_disk_errors
@@ -25,6 +30,7 @@ from DenseLandmarksLib.annotation.library.patient_key import patient_key
 from DenseLandmarksLib.annotation.library.template_extension import DefinedLandmark, add_to_extension, read_extension
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import read_identifiers
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 
@@ -93,6 +99,14 @@ class Library:
             raise InputError(f"expected a case of the library {self.name}, got {case_id!r}. Choose one from its list.")
         return read_case(self.folder, self._cases / case_id, self.id, self._salt)
 
+    def find(self, image: MedicalImage) -> LibraryCase | None:
+        """The case of these pixels, ``None`` where the library has none; nothing is made.
+
+        Raises :class:`InputError` where that case is damaged.
+        """
+        case_id = case_key(image, self._salt)
+        return self.case(case_id) if (self._cases / case_id).exists() else None
+
     def add(
         self, image_path: Path, copy: bool = False, who: str = "", spacing_mm: tuple[float, float] | None = None
     ) -> LibraryCase:
@@ -110,9 +124,8 @@ class Library:
         image_path = Path(image_path)
         image = read_image(image_path, spacing_mm)
         case_id = case_key(image, self._salt)
-        target = self._cases / case_id
-        if not target.exists():
-            name = safe_name(image_path, read_identifiers(image_path)) or f"case-{case_id}"
+        if not (self._cases / case_id).exists():
+            name = safe_name(image_path, read_identifiers(image_path)) or ""
             with telling_disk_errors(self.folder), hidden_folder(self._cases) as hidden:
                 reference = copy_image(image_path, hidden) if copy else reference_to(image_path, self.folder)
                 if copy and not self._is_whole(reference.resolve(self.folder, hidden), case_id):
@@ -120,13 +133,36 @@ class Library:
                         f"expected an image to copy that is whole in {image_path}, got one with its pixels in another "
                         "file. Convert it to one file, or add it without a copy."
                     )
-                patient = patient_key(image_path, self._salt)
-                content = case_to_dict(case_id, name, image, reference, patient, who)
-                create_file(hidden / CASE_FILE, to_bytes(content))
-                appear(hidden, target)  # or somebody else was quicker, and it is the same case
+                self._make(hidden, case_id, name, image, reference, image_path, who)
         case = self.case(case_id)
         if not case.image_path.exists():
-            case.relink(image_path, who)
+            case.relink(image_path, who, copy)
+        return case
+
+    def add_pixels(self, image: MedicalImage, name: str = "", who: str = "", origin: Path | None = None) -> LibraryCase:
+        """The case of an image that is in memory, made where there is none, with a copy of its pixels.
+
+        Parameters
+        ----------
+        name : what people will call the case; what cannot stand in the name of a file is replaced.
+        origin : the file that the image came from, where that is known. It says of which patient the image is, and is
+            neither copied nor noted: its tags name the patient, and it may lie in a place that does not last.
+
+        Where the image of an existing case has gone, the copy is its image from now on. Raises :class:`InputError`, in one
+        line, for an image that no file can hold and where nothing can be written.
+        """
+        with telling_disk_errors(self.folder), hidden_folder(self._cases) as hidden:
+            reference = write_pixels(image, hidden)
+            path = reference.resolve(self.folder, hidden)
+            try:
+                case_id = case_key(read_image(path), self._salt)
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), name or "image")) from None
+            if not (self._cases / case_id).exists():
+                self._make(hidden, case_id, plain_name(name), image, reference, origin, who)
+            case = self.case(case_id)
+            if not case.image_path.exists():
+                case.relink(path, who, copy=True)
         return case
 
     def new_landmarks(self) -> tuple[NewLandmark, ...]:
@@ -176,6 +212,22 @@ class Library:
             return CaseEntry(case_id, f"case-{case_id}", damage=str(error))
         newest, damage = case.newest()
         return CaseEntry(case_id, case.name, newest, damage)
+
+    def _make(
+        self,
+        hidden: Path,
+        case_id: str,
+        name: str,
+        image: MedicalImage,
+        reference: ImageReference,
+        origin: Path | None,
+        who: str,
+    ) -> None:
+        """Have a case appear that is under way in ``hidden``; somebody else may be quicker, and it is the same case."""
+        patient = "" if origin is None else patient_key(origin, self._salt)
+        content = case_to_dict(case_id, name or f"case-{case_id}", image, reference, patient, who)
+        create_file(hidden / CASE_FILE, to_bytes(content))
+        appear(hidden, self._cases / case_id)
 
     def _is_whole(self, copy: Path, case_id: str) -> bool:
         try:

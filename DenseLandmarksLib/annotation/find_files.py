@@ -29,18 +29,27 @@ def find_files(given: Sequence[Path]) -> tuple[list[GivenFile], int]:
 
     The second value counts what lies in the folders and is no image. Hidden files and our own results are passed over.
     """
+    listed = list_files(given)
+    files = [file for file in listed if is_meant(file)]
+    return files, len(listed) - len(files)
+
+
+def list_files(given: Sequence[Path]) -> list[GivenFile]:
+    """As :func:`find_files`, images or not: no file is opened."""
     files: dict[str, GivenFile] = {}
-    others = 0
     for path in given:
         if not path.is_dir():
-            files.setdefault(os.path.abspath(path), GivenFile(path))
+            files[os.path.abspath(path)] = GivenFile(path)  # whatever it is, also where its folder is given
             continue
         for found in _walk(path):
-            if _is_image(found):
+            if not _is_result(found):
                 files.setdefault(os.path.abspath(found), GivenFile(found, path))
-            elif not _is_result(found):
-                others += 1
-    return list(files.values()), others
+    return list(files.values())
+
+
+def is_meant(file: GivenFile) -> bool:
+    """Whether a file is meant to be an image: whatever was given by name, and the images in a folder."""
+    return file.folder is None or _is_image(file.path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -56,8 +65,6 @@ def _is_result(path: Path) -> bool:
 
 def _is_image(path: Path) -> bool:
     """Whether a file in a folder is meant to be an image: damaged ones are, DICOM reports and indexes are not."""
-    if _is_result(path):
-        return False
     try:
         with path.open("rb") as file:
             kind = format_of(file.read(HEAD_BYTES))
