@@ -147,7 +147,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "review ignored on export",
-        "DenseLandmarksLib/annotation/library/export.py",
+        "DenseLandmarksLib/annotation/library/exported_files.py",
         "for i, review in enumerate(landmarks.review) if review is not Review.PREDICTED]",
         "for i, review in enumerate(landmarks.review)]",
         ("Testing/annotation/library/test_export.py",),
@@ -179,6 +179,34 @@ FAULTS: tuple[Fault, ...] = (
         "_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])",
         "_FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])",
         ("Testing/scene/test_volume_node.py",),
+    ),
+    Fault(
+        "a picture's resolution for printing is a spacing",
+        "DenseLandmarksLib/geometry/formats/unweighed_spacing.py",
+        "found.append(reader.GetSpacing()[:2])",
+        "pass",
+        ("Testing/scene/test_case_of_volume.py",),
+    ),
+    Fault(
+        "a file vouches for pixels that are not its own",
+        "DenseLandmarksLib/scene/stated_by_files.py",
+        "if stated.geometry.size == image.geometry.size and _is_same(way, stated):",
+        "if stated.geometry.size == image.geometry.size:",
+        ("Testing/scene/test_case_of_volume.py",),
+    ),
+    Fault(
+        "a copy carries the patient's tags",
+        "DenseLandmarksLib/annotation/library/image_reference.py",
+        "volume = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image.volume))",
+        "volume = image.volume",
+        ("Testing/annotation/library/test_pixels_of_a_case.py",),
+    ),
+    Fault(
+        "a ruler is measured in the scene",
+        "DenseLandmarksLib/scene/calibration.py",
+        "factor = length_mm / _length(image, ends_ijk)",
+        "factor = length_mm / line.GetLineLengthWorld()",
+        ("Testing/scene/test_calibration.py",),
     ),
     Fault(
         "transforms above the image are left out",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -22,6 +23,7 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
+from Testing.panel.pictures import draw as draw_panel
 from Testing.scene.pictures import begin, in_one_picture, states
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
@@ -29,6 +31,8 @@ from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_im
 
 FOLDER = Path(__file__).parents[1] / "Resources" / "Screenshots"
 WIDTH = 1600
+# Of the panel's states.
+IN_README = ("1-image", "5-corrected", "6-new-landmark", "8-doubted")
 CORRECTED_SEED, CORRECTED_STRUCTURE = DEMO_SEEDS[4], "heart"
 
 
@@ -109,6 +113,17 @@ def picture_of_the_scene(folder: Path) -> None:
     )
 
 
+def pictures_of_the_panel(folder: Path) -> None:
+    """The panel beside the red view, on the stand-in for 3D Slicer's window."""
+    os.environ["XDG_DATA_HOME"] = str(folder / "data")  # the person's own cases are none of a picture's business
+
+    def keep(name: str, picture: Image.Image) -> None:
+        if name in IN_README:
+            picture.save(FOLDER / f"panel-{name.split('-', 1)[1]}.png", optimize=True)
+
+    draw_panel(folder, keep)
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         picture_of_the_demo(Path(temporary))
@@ -116,3 +131,5 @@ if __name__ == "__main__":
         picture_of_a_correction(Path(temporary))
     with tempfile.TemporaryDirectory() as temporary:
         picture_of_the_scene(Path(temporary))
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures_of_the_panel(Path(temporary))

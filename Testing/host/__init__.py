@@ -8,6 +8,7 @@
 * ``parameter_node``, ``parameter_gui``: ``@parameterNodeWrapper``; ``module_base``: the classes of a scripted module;
 * ``application``, ``slicer_util``: ``slicer.app``, ``slicer.modules``, the windows' part of ``slicer.util``;
 * ``installing``, ``sample_data``: ``slicer.packaging``, the PyTorch extension, ``SampleData``;
+* ``keep_none``: a fault of PySide6's made harmless;
 * ``host``: what a test does.
 
 Where it matters it was written after Slicer's own sources (5.13 of August 2026) and PythonQt's, in the stand-in's own words:

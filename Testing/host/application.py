@@ -85,6 +85,7 @@ class LayoutManager(Strict):
 
     def __init__(self, screen: OffscreenSlice) -> None:
         self._screen, self._layout = screen, 3  # four-up, as an application begins
+        screen.view._view_node.SetDefaultOrientation("Axial")  # as the layout's description says of the red view
 
     @property
     def layout(self) -> int:
@@ -230,6 +231,13 @@ class Application(Strict):
         self._layout_manager = LayoutManager(screen) if screen is not None else None
         self._settings = QSettings()
         self.temporaryPath = self._folder.name
+        self._on_startup: list[Callable[[], None]] = []
+
+    def connect(self, signal: str, function: Callable[[], None]) -> bool:
+        if signal != "startupCompleted()":
+            raise ValueError(f"the test host's slicer.app has no signal {signal}")
+        self._on_startup.append(function)
+        return True
 
     @property
     def slicerHome(self) -> str:  # noqa: N802

@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ from Testing.host import (
     slicer_util,
 )
 from Testing.host.application import Application, Module, Modules
+from Testing.host.keep_none import keep_none
 from Testing.scene.offscreen import OffscreenSlice
 from Testing.scene.saved_scene import new_scene, read_scene, save_scene
 
+keep_none()
 # What Qt says about a platform without a screen.
 _OF_THE_PLATFORM = ("This plugin does not support", "QFontDatabase", "Could not find the Qt platform plugin")
 
@@ -72,6 +75,8 @@ class Host:
         self._qt_app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
         self.screen = screen
         self.scene = screen.scene if screen is not None else new_scene()
+        if screen is None:  # as the Segmentations module does
+            self.scene.RegisterNodeClass(slicer.vtkMRMLSegmentEditorNode())
         self.recorded = dialogs.Recorded()
         self._person = dialogs.Dialogs(self.recorded)
         self.pip = installing.Installing()
@@ -84,6 +89,7 @@ class Host:
         self._panels: dict[str, ModulePanel] = {}
         self._before_path = list(sys.path)
         self._before_hook = sys.excepthook
+        self._before_program_path = os.environ.get("PATH", os.defpath)
         self._put: list[tuple[Any, str, Any]] = []
         self._before_modules: dict[str, types.ModuleType | None] = {}
         self._slicer = slicer
@@ -137,6 +143,9 @@ class Host:
             self._put_into(slicer, name, value)
         for name, value in slicer_util.functions(self, self._person).items():
             self._put_into(slicer.util, name, value)
+        self._put_into(metadata, "version", self.pip.version)
+        installing.write_python_slicer(Path(self.app.temporaryPath) / "bin")
+        os.environ["PATH"] = os.pathsep.join((str(Path(self.app.temporaryPath) / "bin"), self._before_program_path))
         QtCore.qInstallMessageHandler(self._qt_says)
         sys.excepthook = self._uncaught
 
@@ -172,6 +181,7 @@ class Host:
         errors = list(python_qt.errors)
         QtCore.qInstallMessageHandler(None)
         sys.excepthook, sys.path[:] = self._before_hook, self._before_path
+        os.environ["PATH"] = self._before_program_path
         for where, name, before in reversed(self._put):
             if before is self:
                 delattr(where, name)
@@ -210,6 +220,9 @@ class Host:
         module = Module(name, str(path))
         self.modules._known[name.lower()] = module
         setattr(self.modules, f"{name}Instance", getattr(sys.modules[name], name)(module))
+        for function in self.app._on_startup:  # modules are made first, and told when all of them are
+            python_qt.guarded(function)()
+        self.app._on_startup.clear()
         panel = module._widget = ModulePanel(self, name)
         self._make_panel(name, panel)
         self._panels[name] = panel
@@ -312,15 +325,16 @@ class Host:
         if until is not None:
             raise AssertionError("what was waited for did not happen")
 
-    def click(self, widget: Any) -> None:
-        """Click a button, or a cell of a table; it must be there for a person to click."""
+    def click(self, widget: Any, holding: str = "") -> None:
+        """Click a button, or a cell of a table, also ``holding`` Ctrl or Shift; it must be there for a person to click."""
         value = self._reachable(widget)
         if isinstance(value, QtWidgets.QTableWidgetItem):
             table = value.tableWidget()
             self._reachable(python_qt.show(table))
             table.scrollToItem(value)
             at = table.visualItemRect(value).center()
-            QtTest.QTest.mouseClick(table.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=at)
+            keys = QtGui.QKeySequence(f"{holding}+A")[0].keyboardModifiers() if holding else QtCore.Qt.NoModifier
+            QtTest.QTest.mouseClick(table.viewport(), QtCore.Qt.MouseButton.LeftButton, keys, at)
         elif isinstance(value, mrml_widgets.ctkCollapsibleButton):
             QtTest.QTest.mouseClick(value, QtCore.Qt.MouseButton.LeftButton, pos=QtCore.QPoint(8, 8))
         elif isinstance(value, (QtWidgets.QCheckBox, QtWidgets.QRadioButton)):
@@ -348,6 +362,8 @@ class Host:
             box = value._box
             text = value._none_text if choice is None else choice.GetName()
         index = [box.itemText(n) for n in range(box.count())].index(text)
+        if not box.model().flags(box.model().index(index, box.modelColumn())) & QtCore.Qt.ItemFlag.ItemIsEnabled:
+            raise AssertionError(f"the entry {text!r} of {value.objectName()} is greyed out")
         box.setCurrentIndex(index)
         box.activated.emit(index)
         self.process()
@@ -369,7 +385,8 @@ class Host:
 
     def picture(self, widget: Any, path: Path) -> Path:
         """Write what a person sees of a widget as a PNG; ``widget`` may be ``host.window``."""
-        self.process()
+        for _ in range(4):  # widgets in widgets are laid out one after the other
+            self.process()
         value = widget if isinstance(widget, QtWidgets.QWidget) else python_qt.hidden(widget)
         assert value.grab().save(str(path), "PNG"), path
         return path

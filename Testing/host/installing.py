@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +14,7 @@ from packaging.requirements import Requirement
 
 from Testing.host import dialogs
 
+_version = metadata.version
 OUTCOMES = ("installed", "declined", "offline", "restart")
 
 
@@ -21,9 +24,12 @@ class Installing:
 
     Attributes
     ----------
-    outcome : "installed"; "declined" (RuntimeError); "offline" (pip fails: subprocess.CalledProcessError, in Slicer too);
-        "restart" (installed, and the person is asked, with kind "yesNo", whether to start again).
-    versions : of packages, instead of what this Python has; None means that it is missing.
+    outcome : "installed"; "declined" (RuntimeError); "offline" (pip fails: Slicer shows a dialog of kind "error" where it
+        showed progress, then raises subprocess.CalledProcessError); "restart" (installed, with a new version of
+        ``in_use``, and the person is asked, with kind "yesNo", whether to start again).
+    versions : of packages, instead of what this Python has; None means that it is missing. ``importlib.metadata.version``
+        says so too.
+    in_use : a package that this process has imported.
     calls : what was asked of pip_ensure and installTorch, with the text of the constraints file.
     in_progress : what isPipInstallInProgress answers.
     """
@@ -33,6 +39,16 @@ class Installing:
     calls: list[dict[str, Any]] = field(default_factory=list)
     in_progress: bool = False
     satisfied: set[str] = field(default_factory=set)
+    in_use: str = "packaging"
+
+    def version(self, name: str) -> str:
+        """As ``importlib.metadata.version``, but for ``versions``."""
+        if name not in self.versions:
+            return _version(name)
+        version = self.versions[name]
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
 
 
 class Packaging:
@@ -54,14 +70,10 @@ class Packaging:
             return True
         if str(requirement) in self._installing.satisfied:
             return True
-        if requirement.name in self._installing.versions:
-            version = self._installing.versions[requirement.name]
-        else:
-            try:
-                version = metadata.version(requirement.name)
-            except metadata.PackageNotFoundError:
-                version = None
-        return version is not None and requirement.specifier.contains(version, prereleases=True)
+        try:
+            return self._installing.version(requirement.name) in requirement.specifier
+        except metadata.PackageNotFoundError:
+            return False
 
     def isPipInstallInProgress(self) -> bool:  # noqa: N802
         return self._installing.in_progress
@@ -87,14 +99,14 @@ class Packaging:
         if self._installing.outcome == "declined" and prompt_install:
             raise RuntimeError("User declined package installation")
         if self._installing.outcome == "offline":
+            if show_progress and not self._person.testing:
+                self._person.ask("error", "Package installation failed.")
             raise subprocess.CalledProcessError(1, "pip install")
         self._installing.satisfied |= {str(one) for one in missing}
-        if (
-            self._installing.outcome == "restart"
-            and prompt_restart
-            and self._person.ask("yesNo", "Restart Recommended")
-        ):
-            self._person.recorded.restarts += 1
+        if self._installing.outcome == "restart":
+            self._installing.versions[self._installing.in_use] = "999"
+            if prompt_restart and not self._person.testing and self._person.ask("yesNo", "Restart Recommended"):
+                self._person.recorded.restarts += 1
         return [] if skip_packages else None
 
 
@@ -126,3 +138,12 @@ def pytorch_logic(installing: Installing) -> type:
             return object()  # Slicer returns the module, and has imported it
 
     return PyTorchUtilsLogic
+
+
+def write_python_slicer(folder: Path) -> None:
+    """Slicer's launcher of its own Python, which its PATH leads to; here it starts the Python that runs."""
+    folder.mkdir()
+    launcher = folder / "PythonSlicer"
+    # One thread: tests leave the other cores to others.
+    launcher.write_text(f'#!/bin/sh\nOMP_NUM_THREADS=1 exec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)

@@ -12,7 +12,7 @@ from Testing.host.mrml_widgets import COLLAPSIBLE_METHODS, ctkCollapsibleButton
 from Testing.host.settings import QSettings
 
 # Ancestors first; a class that is not here is shown as its nearest ancestor.
-CORE = ("Qt", "QObject", "QEvent", "QTimer", "QElapsedTimer", "QSize", "QPoint", "QUrl")
+CORE = ("Qt", "QObject", "QEvent", "QTimer", "QElapsedTimer", "QSize", "QPoint", "QRect", "QUrl")
 GUI = (
     *(
         "QColor",
@@ -26,7 +26,7 @@ GUI = (
         "QInputEvent",
         "QKeyEvent",
     ),
-    *("QMouseEvent", "QAction", "QShortcut", "QClipboard", "QCursor"),
+    *("QMouseEvent", "QTextCursor", "QAction", "QShortcut", "QClipboard", "QCursor"),
 )
 WIDGETS = (
     *(

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from PySide6 import QtWidgets
@@ -15,6 +16,7 @@ from PySide6 import QtWidgets
 from Testing.host import python_qt
 from Testing.host.designer import load_ui
 from Testing.host.dialogs import Dialogs
+from Testing.scene.saved_scene import read_scene
 
 
 def functions(host: Any, person: Dialogs) -> dict[str, Callable[..., Any]]:
@@ -41,6 +43,14 @@ def functions(host: Any, person: Dialogs) -> dict[str, Callable[..., Any]]:
 
     def show_status(message: str, duration: int = 0) -> bool:
         person.recorded.status.append(message)
+        return True
+
+    def save_scene(filename: str, properties: Any = None) -> bool:
+        host.save_scene(Path(filename))
+        return True
+
+    def load_scene(filename: str, properties: Any = None) -> bool:
+        read_scene(Path(filename), host.scene)
         return True
 
     def reload_module(name: str) -> Any:
@@ -84,6 +94,8 @@ def functions(host: Any, person: Dialogs) -> dict[str, Callable[..., Any]]:
         "selectModule": lambda module: host.select(module if isinstance(module, str) else module.name),
         "selectedModule": lambda: host.selected,
         "reloadScriptedModule": reload_module,
+        "saveScene": save_scene,
+        "loadScene": load_scene,
         "modulePath": lambda name: host.modules._known[name.lower()].path,
         "restart": lambda: host.app.restart(),
         "pip_install": forbidden("pip_install", "slicer.packaging.pip_ensure"),

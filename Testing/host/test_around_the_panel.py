@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from Testing.host import Host
+from Testing.host import Host, session
 
 
 def test_requirements_are_read_with_slicers_rules(host: Host, tmp_path: Path) -> None:
@@ -40,6 +43,7 @@ def test_installing_is_declined_offline_or_wants_a_restart(host: Host, tmp_path:
     with pytest.raises(RuntimeError, match="declined"):
         ensure(["absent>=1"], constraints=held, requester="Example")
     host.pip.outcome = "offline"
+    host.answer("error")  # Slicer says so itself, with pip's output
     with pytest.raises(subprocess.CalledProcessError):
         ensure(["absent>=1"])
     host.pip.outcome = "restart"
@@ -69,6 +73,29 @@ def test_the_pytorch_extension_may_be_there_or_not(host: Host) -> None:
     PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.11")
     assert slicer.packaging.pip_check("torch>=2.0")
     assert host.pip.calls == [{"torch": ">=2.11", "askConfirmation": True}]
+
+
+def test_the_worker_is_started_by_slicers_own_python(host: Host) -> None:
+    found = shutil.which("PythonSlicer")
+    assert found is not None
+    assert found.startswith(host.app.temporaryPath)
+    run = subprocess.run(
+        [found, "-c", "import sys; print(sys.prefix, sys.argv[1])", "a b"], capture_output=True, text=True
+    )
+    assert run.stdout == f"{sys.prefix} a b\n"
+
+
+def test_nothing_is_left_of_what_the_host_says_of_packages_and_paths() -> None:
+    from importlib import metadata
+
+    path, version = os.environ["PATH"], metadata.version
+    with session() as host:
+        host.pip.versions["torch"] = None
+        with pytest.raises(metadata.PackageNotFoundError):
+            metadata.version("torch")
+        assert os.environ["PATH"] != path
+    assert (os.environ["PATH"], metadata.version) == (path, version)
+    assert not shutil.which("PythonSlicer")
 
 
 def test_sample_data_is_loaded_from_a_local_file(host: Host, tmp_path: Path) -> None:

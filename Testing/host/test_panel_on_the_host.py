@@ -246,6 +246,21 @@ def test_a_table_is_clicked_and_edited(host: Host, panel: Any) -> None:
     assert table.item(1, 0).background().color().name() == "#ff0000"
 
 
+def test_rows_join_a_selection_with_the_ctrl_key(host: Host, panel: Any) -> None:
+    table = panel.ui.table
+    host.click(table.item(0, 0))
+    host.click(table.item(2, 0), "Ctrl")
+    assert sorted(item.row() for item in table.selectedItems()) == [0, 2]
+    host.click(table.item(1, 0))
+    assert [item.row() for item in table.selectedItems()] == [1]
+
+
+def test_calls_that_return_nothing_do_not_use_none_up(host: Host, panel: Any) -> None:
+    for _ in range(20_000):
+        panel.ui.label.setText("again")
+    assert sys.getrefcount(None) > 10_000
+
+
 def test_what_is_folded_or_grey_cannot_be_clicked(host: Host, panel: Any) -> None:
     assert panel.ui.more.collapsed
     with pytest.raises(AssertionError, match="does not see strength"):

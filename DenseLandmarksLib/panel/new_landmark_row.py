@@ -1,0 +1,89 @@
+"""A landmark that no template has: named here, then clicked on in a view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+from DenseLandmarksLib.annotation.case_state import CaseState
+from DenseLandmarksLib.errors import InputError
+
+if TYPE_CHECKING:
+    from DenseLandmarksLib.panel.panel import Panel
+
+
+class NewLandmarkRow:
+    """Name, structure, and a button that is pressed while the click is waited for."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._ui, self._bench = panel.ui, panel.bench
+        self._awaited = ""
+        self._tip = self._ui.newLandmarkButton.toolTip
+        self._ui.newNameEdit.connect("textChanged(QString)", lambda _text: self.refresh())
+        self._ui.newLandmarkButton.connect("clicked(bool)", panel.telling(self._define))
+
+    def refresh(self) -> None:
+        """Show whether a landmark can be defined, and why not."""
+        case, state = self._bench.case, self._bench.state
+        is_waiting = case is not None and state is not None and bool(case.placing)
+        is_waiting = is_waiting and case.placing not in state.landmarks.names  # type: ignore[union-attr]
+        if self._awaited and not is_waiting:
+            if state is not None and self._awaited in state.landmarks.names:
+                self._ui.newNameEdit.clear()
+            self._awaited = ""
+        self._show_structures(state)
+        problem = self._problem(state)
+        self._ui.newNameEdit.enabled = state is not None and not is_waiting
+        self._ui.newStructureSelector.enabled = state is not None and not is_waiting
+        self._ui.newLandmarkButton.enabled = is_waiting or not problem
+        self._ui.newLandmarkButton.checked = is_waiting
+        self._ui.newLandmarkButton.toolTip = self._tip if is_waiting or not problem else problem
+
+    @property
+    def _name(self) -> str:
+        return str(self._ui.newNameEdit.text).strip()
+
+    def _define(self) -> None:
+        case, session = self._bench.case, self._bench.session
+        if case is None or session is None:
+            return
+        if case.placing and case.placing == self._awaited:
+            case.give_up_placing()
+            return
+        if self._name in (landmark.name for landmark in session.landmarks_of_library()):
+            raise InputError(
+                _("expected a name that is new in the library, got {name}. Choose another.").format(name=self._name)
+            )
+        chosen = self._ui.newStructureSelector.currentIndex
+        self._awaited = self._name
+        case.place(self._name, str(self._ui.newStructureSelector.currentText) if chosen > 0 else None)
+
+    def _problem(self, state: CaseState | None) -> str:
+        if state is None:
+            return _("Choose an image first.")
+        if not self._name:
+            return _("Type the name of the new landmark first.")
+        if self._name in state.landmarks.names:
+            return _("There is a landmark of this name already: select it and press Place to place it anew.")
+        return ""
+
+    def _show_structures(self, state: CaseState | None) -> None:
+        box = self._ui.newStructureSelector
+        wanted = [_("Automatic"), *_structures(state)]
+        if [box.itemText(n) for n in range(box.count)] == wanted:
+            return
+        before = box.currentText
+        box.clear()
+        for text in wanted:
+            box.addItem(text)
+        box.currentIndex = wanted.index(before) if before in wanted else 0
+
+
+def _structures(state: CaseState | None) -> list[str]:
+    """Where a new landmark can lie: on the template's structures, without one on those that the case has."""
+    if state is None:
+        return []
+    if state.answer is not None and state.answer.template is not None:
+        return list(state.answer.template.structure_names)
+    return [name for name in dict.fromkeys((*state.structures, *state.landmarks.structures)) if name]
