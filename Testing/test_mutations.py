@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from Testing.mutations import FAULTS, ROOT, Fault, plant
+from Testing.faults import FAULTS, Fault
+from Testing.mutations import ROOT, plant
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_changes_one_line_that_is_there_once(fault: Fault, tmp_path: Path) -> None:
     source = ROOT / fault.file
-    (tmp_path / fault.file).parent.mkdir(parents=True)
+    (tmp_path / fault.file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / fault.file).write_bytes(source.read_bytes())
     plant(fault, tmp_path)
     before, after = source.read_text().splitlines(), (tmp_path / fault.file).read_text().splitlines()

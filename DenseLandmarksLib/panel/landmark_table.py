@@ -36,9 +36,8 @@ class LandmarkTable:
         header = table.horizontalHeader()
         for column in (NAME, STRUCTURE):
             header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
-        for column, pixels in ((STATE, 88), (DOUBT, 82)):
+        for column in (STATE, DOUBT):
             header.setSectionResizeMode(column, qt.QHeaderView.Interactive)
-            header.resizeSection(column, pixels)
         header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         header.setHighlightSections(False)
         table.setMinimumHeight(_ROWS_SEEN * _ROW_PIXELS + 30)
@@ -67,6 +66,9 @@ class LandmarkTable:
                     self._hidden[n] = hidden
             if not same:
                 self._select(selected, current)
+                # Once for each visit, as wide as what there is to read in this font: it takes too long for each edit.
+                for column in (STATE, DOUBT):
+                    self._table.resizeColumnToContents(column)
 
     def go_to(self, name: str) -> None:
         """Make a row the current and only selected one and bring it into sight; nothing is told."""

@@ -29,6 +29,13 @@ class ActiveName:
         # Lists and what we observe of them; a list that is deleted must not live on because of us.
         self._watched: list[tuple[vtkWeakReference, tuple[int, ...]]] = []
         self._active: vtkWeakReference = vtkWeakReference()
+        self._left_out = ""
+
+    def leave_out(self, name: str) -> None:
+        """Never show this name: it is seen already, by the mark of the landmark that is worked on."""
+        self._left_out = name
+        if name and self.node is not None and self.node.GetNthControlPointLabel(0) == name:
+            self._hide()
 
     def watch(self, list_nodes: Iterable[Node]) -> None:
         """Look after these lists, and no others any more; cheap where they are the same as before."""
@@ -91,6 +98,9 @@ class ActiveName:
         if self.node.GetTransformNodeID() != node.GetTransformNodeID():
             self.node.SetAndObserveTransformNodeID(node.GetTransformNodeID())
         label, position = node.GetNthControlPointLabel(n), node.GetNthControlPointPosition(n)
+        if label == self._left_out:
+            self._hide()
+            return
         if self.node.GetNthControlPointLabel(0) != label:
             self.node.SetNthControlPointLabel(0, label)
         if self.node.GetNthControlPointPosition(0) != position:

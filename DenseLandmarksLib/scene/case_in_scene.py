@@ -98,9 +98,8 @@ class CaseInScene:
     def choose(self, name: str) -> None:
         """Mark a landmark in the views, or none for an empty name; one that is nowhere at the model's best guess."""
         if self.is_open:
-            self._showing.chosen.name = name
             with self._listening.our_doing():
-                self._showing.chosen.show(self.session.state, self.image)
+                self._showing.choose(name, self.session.state, self.image)
 
     def world_ras_mm(self, name: str) -> FloatArray | None:
         """Where a landmark is in the world (3,), or its best guess; ``None`` where there is not even that."""

@@ -58,6 +58,12 @@ class Showing:
         self.ellipses.show(preview, image)
         self.chosen.show(preview, image)
 
+    def choose(self, name: str, state: CaseState, image: ImageInScene) -> None:
+        """Mark the landmark that is worked on, none for an empty name."""
+        self.chosen.name = name
+        self.chosen.show(state, image)
+        self.active_name.leave_out(name)
+
     def set_in_sight(self, in_sight: bool) -> None:
         """Have all that is drawn of the case seen, but for what a person hid, or nothing."""
         parts = (self.segments, self.ellipses, self.ghosts, self.chosen)

@@ -82,7 +82,7 @@ class Sitting:
         ImageDraw.Draw(whole).text(
             (12, whole.height - CAPTION + 8), text, fill="#e6edf3", font=ImageFont.load_default(17)
         )
-        return whole.quantize(128, dither=Image.Dither.NONE)
+        return whole
 
 
 def states(sitting: Sitting) -> Iterator[tuple[str, Image.Image]]:

@@ -318,3 +318,16 @@ def test_the_mouse_moves_on_without_waiting_for_names(film: Film) -> None:
     with_names = seconds()
     film.name.remove()
     assert with_names - seconds() < 0.005
+
+
+def test_the_landmark_that_is_worked_on_has_its_name_once(film: Film) -> None:
+    """Its own mark says the name: a second one beside it would be drawn over the first."""
+    n = 11
+    film.name.leave_out(film.node.GetNthControlPointLabel(n))
+    film.screen.move(*film.xy(n))
+    assert film.name.node is not None
+    assert not film.name.node.GetNthControlPointVisibility(0)
+    film.screen.move(*film.xy(n + 1))
+    assert film.name.node.GetNthControlPointVisibility(0)
+    film.name.leave_out(film.node.GetNthControlPointLabel(n + 1))
+    assert not film.name.node.GetNthControlPointVisibility(0), "chosen while the mouse was on it"
