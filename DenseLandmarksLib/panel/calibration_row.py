@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isclose
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 from slicer.i18n import tr as _
 
@@ -11,12 +11,10 @@ from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.panel.badge import GOOD, NEUTRAL, WARNING, show_badge
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.need_case import need_case
 from DenseLandmarksLib.scene.calibration import Ruler, spacing_from_line
 from DenseLandmarksLib.scene.nodes import Node
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 _COLOURS = {
     SpacingSource.CALIBRATED: GOOD,
@@ -29,7 +27,7 @@ _COLOURS = {
 class CalibrationRow:
     """Badge, box and ruler."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._ruler: Ruler | None = None
         self._ruler_on: object = None

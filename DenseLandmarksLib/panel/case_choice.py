@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import qt
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.library.visits import Visits
 from DenseLandmarksLib.panel.case_list import CaseList, Line, text_in_hand
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
+from DenseLandmarksLib.panel.frame import Frame
 
 # Whether QStandardItemModel, which a QComboBox holds, lets an entry be chosen is kept under this role; 0: it does not.
 _FLAGS_ROLE = qt.Qt.UserRole - 1
@@ -23,7 +20,7 @@ _NOT_CHOOSABLE = 0
 class CaseChoice:
     """The list of cases, and the buttons that go through it."""
 
-    def __init__(self, panel: Panel, cases: CaseList) -> None:
+    def __init__(self, panel: Frame, cases: CaseList) -> None:
         self._panel, self._ui, self._cases = panel, panel.ui, cases
         self._lines: list[Line] = []
         self._reason: tuple[object, str] = (None, "")

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.panel.chosen_model import ChosenModel, chosen_model
-from DenseLandmarksLib.panel.packages import missing_packages
-from DenseLandmarksLib.panel.predict_section import REQUIREMENTS
+from DenseLandmarksLib.panel.frame import Frame
+from DenseLandmarksLib.panel.packages import REQUIREMENTS, missing_packages
 from DenseLandmarksLib.worker.client import Client
 from DenseLandmarksLib.worker.environment_report import EnvironmentReport
 from DenseLandmarksLib.worker.events import Cancelled, Checked, Event, Failed, Progress
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 
 class EnvironmentCheck:
     """The button, and the report below it."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._client: Client | None = None
         self._request_id = 0

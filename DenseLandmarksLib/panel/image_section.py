@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.panel.calibration_row import CalibrationRow
 from DenseLandmarksLib.panel.case_choice import CaseChoice
 from DenseLandmarksLib.panel.case_list import CaseList
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.library_row import LibraryRow
 from DenseLandmarksLib.panel.side_row import SideRow
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 
 class ImageSection:
     """The rows, from top to bottom; the selector of the image is linked to the scene by the form."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         cases = CaseList(panel.bench)
         self._library = LibraryRow(panel, cases)
         self._case = CaseChoice(panel, cases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -12,6 +12,7 @@ from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.annotation.worklist import open_landmarks
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.panel.choices import Shown
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.landmark_rows import rows_of
 from DenseLandmarksLib.panel.landmark_table import LandmarkTable
 from DenseLandmarksLib.panel.new_landmark_row import NewLandmarkRow
@@ -21,14 +22,11 @@ from DenseLandmarksLib.panel.strength_row import StrengthRow
 from DenseLandmarksLib.panel.views import look_at
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
-
 
 class LandmarkSection:
     """Shows the worklist and forwards to the session."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui, self._bench = panel, panel.ui, panel.bench
         self._title = panel.ui.landmarkSection.text
         self._seen: object = None

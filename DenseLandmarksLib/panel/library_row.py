@@ -6,7 +6,6 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -15,12 +14,9 @@ from slicer.i18n import tr as _
 from DenseLandmarksLib.annotation.library.import_run import ImportRun
 from DenseLandmarksLib.annotation.library.library import LIBRARY_FILE
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.panel.case_list import CaseList
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.scene.workbench import OWN_LIBRARY
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.case_list import CaseList
-    from DenseLandmarksLib.panel.panel import Panel
-
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +24,7 @@ logger = logging.getLogger(__name__)
 class LibraryRow:
     """Name and size of the library, *Open case library*, *Add images*."""
 
-    def __init__(self, panel: Panel, cases: CaseList) -> None:
+    def __init__(self, panel: Frame, cases: CaseList) -> None:
         self._panel, self._ui, self._cases = panel, panel.ui, cases
         self._adding: ImportRun | None = None
         self._looks_for_case = False

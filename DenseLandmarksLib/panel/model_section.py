@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -15,17 +14,15 @@ from DenseLandmarksLib.models.versions import model_names
 from DenseLandmarksLib.panel.badge import WARNING
 from DenseLandmarksLib.panel.chosen_model import ChosenModel, chosen_model
 from DenseLandmarksLib.panel.environment_check import EnvironmentCheck
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.model_summary import model_summary
 from DenseLandmarksLib.panel.version_row import VersionRow
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 
 class ModelSection:
     """The model's name or folder is kept in the scene; what it stands for is this computer's."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._names: list[str] = []
         self._folders: list[str] = []

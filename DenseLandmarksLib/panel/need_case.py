@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import slicer
 
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.files_of_volume import files_of_volume, safe_case_name
 
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
-
-def need_case(panel: Panel) -> CaseInScene:
+def need_case(panel: Frame) -> CaseInScene:
     """The case in hand, or that of the chosen image; raises InputError where no image is chosen or no case can be made."""
     bench, volume = panel.bench, panel.volume
     if volume is None or (bench.case is not None and bench.case.image.volume is volume):

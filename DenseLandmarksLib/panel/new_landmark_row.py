@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.errors import InputError
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
+from DenseLandmarksLib.panel.frame import Frame
 
 
 class NewLandmarkRow:
     """Name, structure, and a button that is pressed while the click is waited for."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._ui, self._bench = panel.ui, panel.bench
         self._awaited = ""
         self._tip = self._ui.newLandmarkButton.toolTip

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import slicer
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.journal import JournalContents
 from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.scene.two_states import TwoStates
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 
 class Question(NamedTuple):
@@ -29,7 +27,7 @@ class Question(NamedTuple):
 class Notice:
     """Shows the question, nothing while there is none. Work can go on without an answer."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._ui.noticeYesButton.clicked.connect(panel.telling(lambda: self._answer(yes=True)))
         self._ui.noticeNoButton.clicked.connect(panel.telling(lambda: self._answer(yes=False)))

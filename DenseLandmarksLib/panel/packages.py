@@ -19,6 +19,8 @@ from DenseLandmarksLib.errors import InputError
 logger = logging.getLogger(__name__)
 
 REQUESTER = "DenseLandmarks"
+# In the folder Resources.
+REQUIREMENTS = "requirements.txt"
 # What the library needs of torch is there since 2.5 (torch.OutOfMemoryError); a newer one is not forced on other
 # extensions, nor on the drivers of older graphics cards.
 TORCH = Requirement("torch>=2.5")

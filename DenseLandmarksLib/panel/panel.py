@@ -2,82 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import qt
-import slicer
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.image_section import ImageSection
 from DenseLandmarksLib.panel.landmark_section import LandmarkSection
 from DenseLandmarksLib.panel.model_section import ModelSection
 from DenseLandmarksLib.panel.notice import Notice
 from DenseLandmarksLib.panel.predict_section import PredictSection
 from DenseLandmarksLib.panel.save_section import SaveSection
-from DenseLandmarksLib.panel.settings import Settings
-from DenseLandmarksLib.panel.slicer_worker import slicer_launch
 from DenseLandmarksLib.panel.views import show_image
 from DenseLandmarksLib.scene.nodes import Node
-from DenseLandmarksLib.scene.workbench import Workbench
-from DenseLandmarksLib.worker.client import Worker
 
 # A drag is followed, a prediction taken, at this pace; nothing to do takes microseconds.
 TICK_MS = 25
-STATUS_LINE_MS = 8000
 
 
-class Section(Protocol):
-    """A part of the panel."""
-
-    def refresh(self) -> None:
-        """Show what the workbench says now."""
-
-    def tick(self) -> None:
-        """Some hundredths of a second went by while the panel is open."""
-
-    def enter(self) -> None:
-        """The panel is opened."""
-
-    def leave(self) -> None:
-        """The panel is left for another module, or is about to go."""
-
-
-class Panel:
-    """What is behind the form.
-
-    Attributes
-    ----------
-    ui : the form's widgets by their names.
-    bench : the person's work; every section shows it and forwards to it.
-    parameters : what of the panel is kept in the scene; ``None`` while there is no scene to keep it in.
-    settings : what is kept on this computer.
-    image_section, save_section : what other sections ask for how the model shall look, and to save.
-    resources : the folder Resources of this extension.
-    is_entered : whether the panel is open.
-    """
+class Panel(Frame):
+    """The form with its sections, at work; ``image_section`` says how the model shall look."""
 
     def __init__(self, ui: Any, scene: Any, resources: Path) -> None:
-        self.ui, self.scene, self.resources = ui, scene, resources
-        self.settings = Settings()
-        self.parameters: Any = None
-        self.is_entered = False
-        self.bench = Workbench(scene, self.settings.who, self._tell, lambda: Worker(slicer_launch()))
+        """``ui`` has the form's widgets by their names, ``resources`` is the folder Resources of this extension."""
+        super().__init__(ui, scene, resources)
         self._tag = self._observer = None
         self._version_shown = -1
         self._wants_reopening = True  # the scene may be older than the panel
         self._volume: Node | None = None
         self._volume_in_views: Node | None = None
-        self.image_section, self.save_section = ImageSection(self), SaveSection(self)
-        self.sections: tuple[Section, ...] = (
+        self.image_section = ImageSection(self)
+        self.sections = (
             Notice(self),
             self.image_section,
             ModelSection(self),
-            PredictSection(self),
+            PredictSection(self, self.image_section),
             LandmarkSection(self),
-            self.save_section,
+            SaveSection(self),
         )
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)
@@ -131,31 +94,6 @@ class Panel:
         self._timer.stop()
         self.bench.close()
 
-    # What sections use.
-
-    @property
-    def volume(self) -> Node | None:
-        """The image that is chosen."""
-        return None if self.parameters is None else self.parameters.image
-
-    def choose(self, volume: Node | None) -> None:
-        """Have another image in the selector."""
-        if self.parameters is not None and self.parameters.image is not volume:
-            self.parameters.image = volume
-
-    def telling(self, handler: Callable[..., None]) -> Callable[..., None]:
-        """A handler for a signal: what it raises as :class:`InputError` is told in one line; arguments of the signal are left out."""
-
-        @wraps(handler)
-        def guarded(*_: Any) -> None:
-            try:
-                handler()
-            except InputError as error:
-                self.bench.tell(str(error))
-            self.refresh()
-
-        return guarded
-
     def refresh(self) -> None:
         """Show what the workbench says now."""
         self._version_shown = self.bench.version
@@ -163,8 +101,7 @@ class Panel:
             self._volume = self.bench.case.image.volume
             self.choose(self._volume)
             self._show_in_views(self._volume)
-        for section in self.sections:
-            section.refresh()
+        super().refresh()
 
     # Keeping up.
 
@@ -200,7 +137,3 @@ class Panel:
             self._volume_in_views = volume
             if volume is not None:
                 show_image(volume)
-
-    def _tell(self, line: str) -> None:
-        self.ui.messageLabel.text = line
-        slicer.util.showStatusMessage(line, STATUS_LINE_MS)

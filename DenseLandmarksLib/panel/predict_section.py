@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import qt
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.prediction_request import RequestStatus
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.models.prediction import Plausibility
+from DenseLandmarksLib.panel.frame import Frame
+from DenseLandmarksLib.panel.image_section import ImageSection
 from DenseLandmarksLib.panel.need_case import need_case
-from DenseLandmarksLib.panel.packages import RestartAdvisedError, install_packages, missing_packages
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
-
-REQUIREMENTS = "requirements.txt"
+from DenseLandmarksLib.panel.packages import REQUIREMENTS, RestartAdvisedError, install_packages, missing_packages
 
 
 class PredictSection:
     """Asks for predictions of the case in hand, and shows how they go."""
 
-    def __init__(self, panel: Panel) -> None:
-        self._panel, self._ui = panel, panel.ui
+    def __init__(self, panel: Frame, image_section: ImageSection) -> None:
+        self._panel, self._ui, self._image_section = panel, panel.ui, image_section
         self._log_shown = ""
         # Looked up when the panel is opened and when something was installed: it takes too long for each refresh.
         self._to_install: list[str] = []
@@ -137,7 +132,7 @@ class PredictSection:
             return
         self._install()
         need_case(self._panel)
-        bench.predict(parameters.model, self._panel.image_section.view, parameters.device.value)
+        bench.predict(parameters.model, self._image_section.view, parameters.device.value)
 
     def _install(self) -> None:
         requirements = self._panel.resources / REQUIREMENTS
@@ -153,5 +148,5 @@ class PredictSection:
     def _look_again(self) -> None:
         plausibility = self._plausibility()
         if plausibility is not None and plausibility.suggested_view is not None:
-            self._panel.image_section.advise(plausibility.suggested_view)
+            self._image_section.advise(plausibility.suggested_view)
             self._predict_or_cancel()

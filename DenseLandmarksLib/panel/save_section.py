@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import qt
 from slicer.i18n import tr as _
@@ -15,15 +14,13 @@ from DenseLandmarksLib.annotation.library.revision import RevisionInfo
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.panel.choices import ExportScope
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
+from DenseLandmarksLib.panel.frame import Frame
 
 
 class SaveSection:
     """Saves the case in hand, brings earlier revisions back, and writes files."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._revisions: list[RevisionInfo] = []
         self._listed: object = None

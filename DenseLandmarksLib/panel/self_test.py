@@ -9,19 +9,16 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import slicer
 import vtk
 
 from DenseLandmarksLib.annotation.worklist import open_landmarks
 from DenseLandmarksLib.landmarks.landmark_set import Review
-from DenseLandmarksLib.panel.packages import missing_packages
-from DenseLandmarksLib.panel.predict_section import REQUIREMENTS
+from DenseLandmarksLib.panel.frame import Frame
+from DenseLandmarksLib.panel.packages import REQUIREMENTS, missing_packages
 from DenseLandmarksLib.panel.sample_data import SAMPLES
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +61,9 @@ class SelfTest:
             self._seen(name)
 
     @property
-    def panel(self) -> Panel:
+    def panel(self) -> Frame:
         """The panel that is open."""
-        panel: Panel = slicer.modules.DenseLandmarksWidget.panel
+        panel: Frame = slicer.modules.DenseLandmarksWidget.panel
         return panel
 
     def _open(self) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.panel.chosen_model import chosen_model
+from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.scene.nodes import Node
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
 
 # In the order of the form's lists; the first of each is automatic.
 TURNS = (None, 0, 90, 180, 270)
@@ -25,7 +21,7 @@ _AUTOMATIC: Wish = (None, None)
 class SideRow:
     """The badge, and the two lists; what was wished is remembered for each case, and not in the scene."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._of_cases: dict[str, Wish] = {}
         self._of_volume: tuple[Node | None, Wish] = (None, _AUTOMATIC)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.session import Session
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
+from DenseLandmarksLib.panel.frame import Frame
 
 
 class StrengthRow:
     """The slider in percent; letting it go is one edit."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._ui, self._bench = panel.ui, panel.bench
         slider = self._ui.strengthSlider
         slider.connect("valueChanged(int)", panel.telling(self._set))

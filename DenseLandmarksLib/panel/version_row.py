@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import slicer
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.models.manage_versions import delete_version, set_active
 from DenseLandmarksLib.models.versions import ModelVersion, active_bundle, list_versions, models_folder
-
-if TYPE_CHECKING:
-    from DenseLandmarksLib.panel.panel import Panel
+from DenseLandmarksLib.panel.frame import Frame
 
 
 class VersionRow:
     """Shown where there is more than one."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Frame) -> None:
         self._panel, self._ui = panel, panel.ui
         self._versions: tuple[ModelVersion, ...] = ()
         self._read_at: object = None

@@ -150,3 +150,14 @@ with session() as host:
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.stdout.strip().splitlines()[-1:] == ["[]"], run.stderr[-2000:]
+
+
+def test_a_mistake_of_the_program_is_told_and_not_swallowed(
+    host: Host, widget: Any, open_chest: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_chest(widget)
+    monkeypatch.setattr(panel.bench, "save", lambda why: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        host.click(panel.ui.saveButton)
+    assert "A mistake of this program: ZeroDivisionError" in panel.ui.messageLabel.text
+    assert panel.ui.saveButton.enabled

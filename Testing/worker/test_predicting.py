@@ -23,6 +23,7 @@ from DenseLandmarksLib.models.bundle import METADATA, WEIGHTS, load_bundle, save
 from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.worker.client import Client, Worker
 from DenseLandmarksLib.worker.events import Cancelled, Done, Failed, Loaded, Progress
+from DenseLandmarksLib.worker.launch import Launch
 from Testing.models.same_prediction import assert_same
 from Testing.worker.conftest import write_untrained
 from Testing.worker.waiting import answers, wait_for_progress
@@ -264,35 +265,44 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_is_in_the_log(
     assert isinstance(answer(warm_worker, client, client.request(chest, tiny_bundle, device="cpu")), Done)
 
 
+@pytest.fixture(scope="module")
+def lean_worker(launch: Launch) -> Iterator[Worker]:
+    """One that did nothing else before: what others predicted leaves memory behind that is used again."""
+    with Worker(launch) as worker:
+        keeper = worker.client()
+        yield worker
+        keeper.close()
+
+
 @pytest.fixture
-def limit_memory(warm_worker: Worker) -> Iterator[Callable[[int], None]]:
+def limit_memory(lean_worker: Worker) -> Iterator[Callable[[int], None]]:
     """``limit_memory(mib)``: the worker may have so much more memory than it has now."""
     if not hasattr(resource, "prlimit"):
         pytest.skip("this system cannot limit the memory of a running process")
     limits = resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)
 
     def limit(more_mib: int) -> None:
-        assert warm_worker.pid is not None
-        pages = int(Path(f"/proc/{warm_worker.pid}/statm").read_text().split()[0])
+        assert lean_worker.pid is not None
+        pages = int(Path(f"/proc/{lean_worker.pid}/statm").read_text().split()[0])
         soft = pages * resource.getpagesize() + (more_mib << 20)
-        resource.prlimit(warm_worker.pid, limits[0], (soft, limits[1][1]))
+        resource.prlimit(lean_worker.pid, limits[0], (soft, limits[1][1]))
 
     yield limit
-    assert warm_worker.pid is not None
-    resource.prlimit(warm_worker.pid, *limits)
+    assert lean_worker.pid is not None
+    resource.prlimit(lean_worker.pid, *limits)
 
 
 @pytest.mark.parametrize("where", ["receiving", "ITK", "numpy", "torch"])
 def test_too_little_memory_is_told_and_the_worker_goes_on(
     where: str,
     limit_memory: Callable[[int], None],
-    warm_worker: Worker,
-    client: Client,
+    lean_worker: Worker,
     tiny_bundle: Path,
     chest: MedicalImage,
     tmp_path: Path,
 ) -> None:
     """A film of 96 MiB is received, copied by ITK, then by numpy; the network needs 256 MiB for its first layer."""
+    client = lean_worker.client()
     film_96_mib, more_mib, says = film(8192, 12288, np.uint8), 0, ""
     model = tiny_bundle
     if where == "receiving":
@@ -306,17 +316,17 @@ def test_too_little_memory_is_told_and_the_worker_goes_on(
         model = tmp_path / "large_grid"
         write_untrained(model, tiny_bundle, (64, 128), (1024, 1024))
     image = chest if where == "torch" else film_96_mib
-    first = answer(warm_worker, client, client.request(chest, tiny_bundle, device="cpu"))
+    first = answer(lean_worker, client, client.request(chest, tiny_bundle, device="cpu"))
     assert isinstance(first, Done)
-    pid, before = warm_worker.pid, warm_worker.log()
+    pid, before = lean_worker.pid, lean_worker.log()
     limit_memory(more_mib)
-    failed = answer(warm_worker, client, client.request(image, model, device="cpu"))
+    failed = answer(lean_worker, client, client.request(image, model, device="cpu"))
     assert isinstance(failed, Failed), failed
-    said = warm_worker.log().removeprefix(before)
+    said = lean_worker.log().removeprefix(before)
     assert (failed.kind, says in said) == ("memory", True), (failed, said)
     assert failed.message.startswith(f"expected memory for {image.name}, got none.")
-    assert isinstance(answer(warm_worker, client, client.request(chest, tiny_bundle, device="cpu")), Done)
-    assert warm_worker.pid == pid
+    assert isinstance(answer(lean_worker, client, client.request(chest, tiny_bundle, device="cpu")), Done)
+    assert lean_worker.pid == pid
 
 
 # ---- no waiting -----------------------------------------------------------------------------------------------------
