@@ -60,7 +60,7 @@ class EnvironmentCheck:
             self._text = _("Missing: {packages}. Predict offers to install them.").format(packages=", ".join(missing))
             return
         parameters = self._panel.parameters
-        self._client = self._panel.bench.worker.client()
+        self._client = self._panel.bench.predicting.worker.client()
         self._request_id = self._client.check(parameters.model, parameters.device.value)
         self._began, self._doing = time.monotonic(), _("checking")
         self._show_how_long()

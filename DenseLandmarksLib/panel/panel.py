@@ -84,8 +84,8 @@ class Panel(Frame):
     def scene_was_closed(self) -> None:
         """The cases closed themselves, saved; what else there is of the scene is forgotten."""
         self._volume = self._volume_in_views = None
-        if self.bench.is_predicting:
-            self.bench.cancel()
+        if self.bench.predicting.is_under_way:
+            self.bench.predicting.cancel()
         self._version_shown = -1
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ class PredictSection:
         ui = self._ui
         ui.predictButton.clicked.connect(panel.telling(self._predict_or_cancel))
         ui.advisedButton.clicked.connect(panel.telling(self._look_again))
-        ui.copyLogButton.clicked.connect(lambda *_: qt.QApplication.clipboard().setText(panel.bench.log))
+        ui.copyLogButton.clicked.connect(lambda *_: qt.QApplication.clipboard().setText(panel.bench.predicting.log))
         ui.logSection.connect("contentsCollapsed(bool)", lambda *_: self._show_log())
 
     # What is shown.
@@ -33,7 +33,7 @@ class PredictSection:
     def refresh(self) -> None:
         """Button, progress, what is missing, and whether the prediction is plausible."""
         ui, bench = self._ui, self._panel.bench
-        busy = bench.is_predicting
+        busy = bench.predicting.is_under_way
         missing = "" if busy else self._missing()
         ui.missingLabel.text = missing or self._note()
         ui.missingLabel.visible = bool(ui.missingLabel.text)
@@ -41,7 +41,7 @@ class PredictSection:
         ui.predictButton.enabled = busy or not missing
         ui.predictButton.toolTip = missing or _("Find structures and landmarks in the image.")
         ui.progressBar.visible = busy
-        status = bench.run.status if bench.run is not None else RequestStatus()
+        status = bench.predicting.run.status if bench.predicting.run is not None else RequestStatus()
         ui.progressBar.value = round(100 * status.fraction)
         ui.statusLabel.text = self._said(status)
         ui.statusLabel.visible = bool(ui.statusLabel.text)
@@ -51,7 +51,7 @@ class PredictSection:
 
     def tick(self) -> None:
         """The clock of a prediction runs."""
-        if self._panel.bench.is_predicting:
+        if self._panel.bench.predicting.is_under_way:
             self._show_elapsed()
             self._show_log()
 
@@ -67,11 +67,11 @@ class PredictSection:
         volume, parameters = self._panel.volume, self._panel.parameters
         if parameters is None:
             return _("Open the module to predict.")
-        return self._panel.bench.missing(volume, parameters.model)
+        return self._panel.bench.predicting.missing(volume, parameters.model)
 
     def _note(self) -> str:
         """What the first prediction will bring along."""
-        if not self._to_install or self._panel.bench.is_predicting:
+        if not self._to_install or self._panel.bench.predicting.is_under_way:
             return ""
         return _("Predict first asks to install: {packages}.").format(packages=", ".join(self._to_install))
 
@@ -91,7 +91,7 @@ class PredictSection:
         return status.text
 
     def _show_elapsed(self) -> None:
-        run = self._panel.bench.run
+        run = self._panel.bench.predicting.run
         text = "" if run is None else _("{seconds} s").format(seconds=f"{run.elapsed_s:.1f}")
         if self._ui.elapsedLabel.text != text:
             self._ui.elapsedLabel.text = text
@@ -113,7 +113,7 @@ class PredictSection:
     def _show_log(self) -> None:
         if self._ui.logSection.collapsed:
             return
-        log = self._panel.bench.log
+        log = self._panel.bench.predicting.log
         if log != self._log_shown:
             self._log_shown = log
             self._ui.logText.plainText = log
@@ -127,8 +127,8 @@ class PredictSection:
 
     def _predict_or_cancel(self) -> None:
         bench, parameters = self._panel.bench, self._panel.parameters
-        if bench.is_predicting:
-            bench.cancel()
+        if bench.predicting.is_under_way:
+            bench.predicting.cancel()
             return
         self._install()
         need_case(self._panel)

@@ -87,8 +87,10 @@ class SelfTest:
         missing = missing_packages(self.panel.resources / REQUIREMENTS)
         assert not missing, f"press Predict once by hand to install {', '.join(missing)}"
         self.panel.ui.predictButton.click()
-        self._wait(lambda: self.panel.bench.run is not None, self._said)
-        self._wait(lambda: not self.panel.bench.is_predicting, "the prediction never ended", PREDICTED_WITHIN_S)
+        self._wait(lambda: self.panel.bench.predicting.run is not None, self._said)
+        self._wait(
+            lambda: not self.panel.bench.predicting.is_under_way, "the prediction never ended", PREDICTED_WITHIN_S
+        )
         state = self.panel.bench.state
         assert state is not None, self._said()
         assert state.answer is not None, self._said()
@@ -144,9 +146,9 @@ class SelfTest:
 
     def _close(self) -> None:
         self.panel.ui.predictButton.click()
-        self._wait(lambda: self.panel.bench.is_predicting, self._said)
+        self._wait(lambda: self.panel.bench.predicting.is_under_way, self._said)
         slicer.mrmlScene.Clear(False)
-        self._wait(lambda: not self.panel.bench.is_predicting, "the prediction goes on without a scene")
+        self._wait(lambda: not self.panel.bench.predicting.is_under_way, "the prediction goes on without a scene")
         assert self.panel.bench.case is None
 
     # How it is done.

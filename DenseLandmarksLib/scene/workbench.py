@@ -18,16 +18,14 @@ from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.annotation.worklist import Worklist
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.view import View
-from DenseLandmarksLib.models.bundle import METADATA, BundleDescription, read_description
-from DenseLandmarksLib.models.registry import find_bundle
 from DenseLandmarksLib.scene.carry_out import Tell, attempt
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.case_of_volume import find_case
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.nodes import Node
-from DenseLandmarksLib.scene.prediction_run import PredictionRun
+from DenseLandmarksLib.scene.predicting import Predicting
 from DenseLandmarksLib.scene.saved_case import SavedCase, saved_cases
-from DenseLandmarksLib.worker.client import Client, Worker
+from DenseLandmarksLib.worker.client import Worker
 
 P = ParamSpec("P")
 
@@ -43,7 +41,7 @@ class Workbench:
     desk : the cases that are open in the scene.
     case : the one in hand, ``None`` without any.
     worklist : its landmarks in an order of doubt that stays until another case or prediction comes.
-    run : the last prediction that was asked for, also when it is over.
+    predicting : the worker, and the prediction that it was asked for last.
     library : where cases are kept; see :meth:`need_library`.
     version : another number whenever there is something new to show.
     lines : what the person was told, the newest last.
@@ -62,17 +60,14 @@ class Workbench:
         ``make_worker`` is called when something is predicted for the first time. Raises :class:`InputError` as
         :class:`Desk` does.
         """
-        self._scene, self._tell_person, self._make_worker = scene, tell, make_worker
+        self._scene, self._tell_person = scene, tell
         self.lines: list[str] = []
         self.version = 0
         self.desk = Desk(scene, who, self.tell, data_folder)
         self.case: CaseInScene | None = None
         self.library: Library | None = None
-        self.run: PredictionRun | None = None
+        self.predicting = Predicting(make_worker)
         self.worklist = Worklist(())
-        self._described: tuple[object, BundleDescription] | None = None
-        self._worker: Worker | None = None
-        self._keeps_warm: Client | None = None
         self._watched: Session | None = None
         self._seen: object = None
 
@@ -89,27 +84,9 @@ class Workbench:
         return None if self.case is None else self.case.session.state
 
     @property
-    def is_predicting(self) -> bool:
-        """Whether a prediction is under way, in this case or another."""
-        return self.run is not None and self.run.is_under_way
-
-    @property
     def is_busy(self) -> bool:
-        """Whether there is something to poll for: an open case, or a prediction under way."""
-        return bool(self.desk.cases) or self.is_predicting or self._worker is not None
-
-    @property
-    def worker(self) -> Worker:
-        """Where networks run; made when it is first asked for. Raises :class:`InputError` where none can be."""
-        if self._worker is None:
-            self._worker = self._make_worker()
-            self._keeps_warm = self._worker.client()  # else it would end with each prediction
-        return self._worker
-
-    @property
-    def log(self) -> str:
-        """What the worker said so far."""
-        return "" if self._worker is None else self._worker.log()
+        """Whether there is something to poll for: an open case, or a worker."""
+        return bool(self.desk.cases) or self.predicting.has_worker
 
     @property
     def who(self) -> str:
@@ -131,15 +108,11 @@ class Workbench:
     def poll(self) -> None:
         """Do what came up: gestures in the scene, and what the worker sent."""
         self.desk.poll()
-        if self._worker is not None:
-            self._worker.poll()
-        if self.run is not None and self.run.is_under_way:
-            before = self.run.status
-            self.run.poll()
-            if self.run.status != before:
-                self.version += 1
-                if self.run.status.problem:
-                    self.tell(self.run.status.problem)
+        if self.predicting.poll():
+            self.version += 1
+            problem = "" if self.predicting.run is None else self.predicting.run.status.problem
+            if problem:
+                self.tell(problem)
         self._look()
 
     # Libraries and cases.
@@ -272,61 +245,16 @@ class Workbench:
 
     # Predicting.
 
-    def missing(self, volume: Node | None, model: str) -> str:
-        """What stands in the way of a prediction, one line; empty where nothing does."""
-        if volume is None:
-            return "expected an image, got none. Load one and choose it above."
-        data = volume.GetImageData()
-        if data is None or data.GetNumberOfScalarComponents() != 1:
-            return f"expected an image with grey values, got {volume.GetName()!r}. Choose a radiograph or a volume."
-        try:
-            description = self._description(model)
-        except InputError as error:
-            return str(error)
-        slices = data.GetDimensions()[2]
-        if description.is_for_radiographs and slices > 1:
-            return (
-                f"expected a radiograph for the model {description.name}, got {volume.GetName()!r} with {slices} slices. "
-                "Choose another image or model."
-            )
-        return ""
-
-    def _description(self, model: str) -> BundleDescription:
-        """A model's description; read again when another is asked for, or its folder changed."""
-        folder = find_bundle(model)
-        key = folder, (folder / METADATA).stat().st_mtime_ns
-        if self._described is None or self._described[0] != key:
-            self._described = key, read_description(folder)
-        return self._described[1]
-
     def predict(self, model: str, view: View | None = None, device: str = "auto") -> None:
         """Ask for a prediction of the case in hand. Raises :class:`InputError`, in one line, where that cannot be."""
         if self.case is None or not self.case.settle():
             raise InputError("expected an image to predict, got none. Load one and choose it above.")
-        if self.is_predicting:
-            raise InputError("expected one prediction at a time, got another. Wait for the first, or cancel it.")
-        client = self.worker.client()
-        try:
-            self.run = PredictionRun(self.case, client, model, view, device)
-        except InputError:
-            client.close()
-            raise
+        self.predicting.ask(self.case, model, view, device)
         self.version += 1
-
-    def cancel(self) -> None:
-        """Give up the prediction that is under way."""
-        if self.run is not None:
-            self.run.cancel()
 
     def restart_worker(self) -> None:
         """End the worker; the next prediction starts it anew, with packages that were installed meanwhile."""
-        if self.run is not None and self.run.is_under_way:
-            self.run.cancel()
-            self.run.poll()
-            self.run = None
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = self._keeps_warm = None
+        self.predicting.restart()
         self.version += 1
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ class Sitting:
 
     def wait_for_prediction(self) -> None:
         """Until it is there, or was cancelled."""
-        self.host.process(PREDICTED_WITHIN_S, until=lambda: not self.panel.bench.is_predicting)
+        self.host.process(PREDICTED_WITHIN_S, until=lambda: not self.panel.bench.predicting.is_under_way)
         self.host.process(0.2)
 
     def drag(self, name: str, by: tuple[int, int]) -> None:

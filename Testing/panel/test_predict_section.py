@@ -50,7 +50,7 @@ def test_one_press_predicts_and_the_button_cancels_meanwhile(host: Host, ready: 
     host.click(ui.predictButton)
     assert ui.predictButton.text == "Cancel"
     assert ui.progressBar.visible
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     host.process(0.1)
     assert ui.predictButton.text == "Predict"
     assert not ui.progressBar.visible
@@ -62,7 +62,7 @@ def test_one_press_predicts_and_the_button_cancels_meanwhile(host: Host, ready: 
 def test_a_cancelled_prediction_changes_nothing(host: Host, ready: Any, user: Path) -> None:
     host.click(ready.ui.predictButton)
     host.click(ready.ui.predictButton)
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     host.process(0.1)
     assert ready.ui.statusLabel.text == "cancelled"
     assert ready.bench.state.answer is None
@@ -81,7 +81,7 @@ def test_the_application_is_never_held_up(host: Host, ready: Any) -> None:
     timer.timeout.connect(lambda: ticks.append(perf_counter()))
     timer.start(5)
     host.click(ready.ui.predictButton)
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     timer.stop()
     gaps = sorted(b - a for a, b in itertools.pairwise(ticks))
     assert gaps[-1] < 0.5, f"the longest pause was {gaps[-1]:.2f} s"
@@ -90,14 +90,14 @@ def test_the_application_is_never_held_up(host: Host, ready: Any) -> None:
 def test_the_log_can_be_read_and_copied(host: Host, ready: Any) -> None:
     ui = ready.ui
     host.click(ui.predictButton)
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     assert ui.logText.plainText == ""
     host.click(ui.logSection)
-    assert ui.logText.plainText == ready.bench.log != ""
+    assert ui.logText.plainText == ready.bench.predicting.log != ""
     host.click(ui.copyLogButton)
     from PySide6 import QtWidgets
 
-    assert QtWidgets.QApplication.clipboard().text() == ready.bench.log
+    assert QtWidgets.QApplication.clipboard().text() == ready.bench.predicting.log
 
 
 def test_a_film_that_lies_on_its_side_is_doubted_and_predicted_as_advised(host: Host, widget: Any) -> None:
@@ -106,13 +106,13 @@ def test_a_film_that_lies_on_its_side_is_doubted_and_predicted_as_advised(host: 
     panel, ui = widget.panel, widget.panel.ui
     host.pick(ui.imageSelector, sample(host, SAMPLES[1].title))
     host.click(ui.predictButton)
-    host.process(90, until=lambda: panel.bench.run is not None and not panel.bench.is_predicting)
+    host.process(90, until=lambda: panel.bench.predicting.run is not None and not panel.bench.predicting.is_under_way)
     host.process(0.1)
     assert ui.doubtFrame.visible
     assert "Not plausible" in ui.doubtLabel.text
     assert "turned by 90" in ui.advisedButton.text
     host.click(ui.advisedButton)
-    host.process(90, until=lambda: not panel.bench.is_predicting)
+    host.process(90, until=lambda: not panel.bench.predicting.is_under_way)
     host.process(0.1)
     assert not ui.doubtFrame.visible
     assert panel.bench.state.answer.prediction.view.turn_deg == 90
@@ -138,12 +138,12 @@ def test_nothing_is_predicted_with_packages_that_are_not_there(
     assert "numpy==" in host.pip.calls[0]["constraints"]
     if outcome == "restart":
         return  # the person goes on without: packages of the worker are not in use here
-    assert not ready.bench.is_predicting
+    assert not ready.bench.predicting.is_under_way
     assert ready.ui.messageLabel.text.startswith("expected")
     assert ready.bench.case is None
     host.pip.outcome = "installed"
     host.click(ready.ui.predictButton)
-    assert ready.bench.is_predicting
+    assert ready.bench.predicting.is_under_way
     assert not ready.ui.missingLabel.visible
 
 
@@ -158,7 +158,7 @@ def test_without_the_pytorch_extension_the_person_is_told_to_install_it(host: Ho
 def test_nothing_breaks_in_mid_prediction(host: Host, widget: Any, ready: Any, how: str, user: Path) -> None:
     """The scene is closed, the image deleted, another module entered, the module reloaded."""
     host.click(ready.ui.predictButton)
-    assert ready.bench.is_predicting
+    assert ready.bench.predicting.is_under_way
     if how == "scene":
         host.close_scene()
     elif how == "image":
@@ -175,7 +175,7 @@ def test_nothing_breaks_in_mid_prediction(host: Host, widget: Any, ready: Any, h
         assert again.is_entered
         assert edits_on_disk(user) == []
         return
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     host.process(0.1)
     if how == "module":
         assert ready.bench.state.answer is not None, "the prediction did not go on while another module was open"
@@ -198,7 +198,7 @@ def test_a_worker_that_dies_is_told_in_one_line(
     weights.write_bytes(weights.read_bytes()[:-10])
     ready.parameters.model = str(broken)
     host.click(ready.ui.predictButton)
-    host.process(90, until=lambda: not ready.bench.is_predicting)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
     host.process(0.1)
     assert "expected a model bundle" in ready.ui.statusLabel.text
     assert "\n" not in ready.ui.messageLabel.text

@@ -145,7 +145,7 @@ from Testing.host import session
 with session() as host:
     panel = host.create_widget(Path({str(ROOT / "DenseLandmarks")!r}), "DenseLandmarks").panel
     host.process(0.2)
-    assert panel.bench._worker is None
+    assert panel.bench.predicting._worker is None
     print(sorted({{"torch", "monai", "matplotlib", "scipy.optimize", "pandas"}} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)

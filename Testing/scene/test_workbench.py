@@ -41,7 +41,7 @@ def at_work(bench: Workbench, library: Library) -> Workbench:
 def until(bench: Workbench, done: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not done():
-        assert time.monotonic() < end, f"it never happened: {bench.log}"
+        assert time.monotonic() < end, f"it never happened: {bench.predicting.log}"
         bench.poll()
         time.sleep(0.01)
 
@@ -49,32 +49,32 @@ def until(bench: Workbench, done: Callable[[], bool]) -> None:
 def test_a_prediction_arrives_in_the_case_in_hand(at_work: Workbench, tiny_bundle: Path) -> None:
     shown = at_work.version
     at_work.predict(str(tiny_bundle), device="cpu")
-    assert at_work.is_predicting
+    assert at_work.predicting.is_under_way
     assert at_work.version > shown
     with pytest.raises(InputError, match="one prediction at a time"):
         at_work.predict(str(tiny_bundle))
-    until(at_work, lambda: not at_work.is_predicting)
-    assert at_work.run is not None
-    assert not at_work.run.status.problem
+    until(at_work, lambda: not at_work.predicting.is_under_way)
+    assert at_work.predicting.run is not None
+    assert not at_work.predicting.run.status.problem
     assert at_work.state is not None
     assert at_work.state.answer is not None
     assert len(at_work.worklist.names) == len(at_work.state.landmarks) > 0
-    took_s = at_work.run.elapsed_s
+    took_s = at_work.predicting.run.elapsed_s
     time.sleep(0.02)
-    assert at_work.run.elapsed_s == took_s > 0
+    assert at_work.predicting.run.elapsed_s == took_s > 0
     # A second one finds the worker warm.
-    pid = at_work.worker.pid
+    pid = at_work.predicting.worker.pid
     at_work.predict(str(tiny_bundle), device="cpu")
-    until(at_work, lambda: not at_work.is_predicting)
-    assert at_work.worker.pid == pid
+    until(at_work, lambda: not at_work.predicting.is_under_way)
+    assert at_work.predicting.worker.pid == pid
 
 
 def test_a_cancelled_prediction_leaves_the_case_as_it_was(at_work: Workbench, tiny_bundle: Path, user: Path) -> None:
     at_work.predict(str(tiny_bundle), device="cpu")
-    at_work.cancel()
-    until(at_work, lambda: not at_work.is_predicting)
-    assert at_work.run is not None
-    assert at_work.run.status.problem == ""
+    at_work.predicting.cancel()
+    until(at_work, lambda: not at_work.predicting.is_under_way)
+    assert at_work.predicting.run is not None
+    assert at_work.predicting.run.status.problem == ""
     assert at_work.state is not None
     assert at_work.state.answer is None
     assert edits_on_disk(user) == []
@@ -90,10 +90,10 @@ def test_nothing_is_written_into_a_case_that_was_closed_in_mid_prediction(
         scene.Clear(False)
     else:
         scene.RemoveNode(at_work.case.image.volume)
-    until(at_work, lambda: not at_work.is_predicting)
+    until(at_work, lambda: not at_work.predicting.is_under_way)
     assert at_work.case is None
-    assert at_work.run is not None
-    assert "closed" in at_work.run.status.problem
+    assert at_work.predicting.run is not None
+    assert "closed" in at_work.predicting.run.status.problem
     assert edits_on_disk(user) == []
     assert any("Open the case again" in line for line in lines)
 
@@ -178,16 +178,16 @@ def test_what_is_missing_is_known_beforehand(
     bench: Workbench, scene: Any, tiny_bundle: Path, chest_template: Template
 ) -> None:
     film = add_volume_node(scene, chest_image(chest_template, 64, 9))
-    assert bench.missing(film, str(tiny_bundle)) == ""
-    assert bench.missing(film, "chest-xray") == ""
-    assert "Load one" in bench.missing(None, "chest-xray")
-    assert "no-such-model" in bench.missing(film, "no-such-model")
+    assert bench.predicting.missing(film, str(tiny_bundle)) == ""
+    assert bench.predicting.missing(film, "chest-xray") == ""
+    assert "Load one" in bench.predicting.missing(None, "chest-xray")
+    assert "no-such-model" in bench.predicting.missing(film, "no-such-model")
     stack = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "stack")
-    assert "grey values" in bench.missing(stack, "chest-xray")
+    assert "grey values" in bench.predicting.missing(stack, "chest-xray")
     from slicer.util import updateVolumeFromArray
 
     updateVolumeFromArray(stack, np.zeros((5, 8, 8), np.int16))
-    assert "5 slices" in bench.missing(stack, "chest-xray")
+    assert "5 slices" in bench.predicting.missing(stack, "chest-xray")
 
 
 def test_the_name_of_the_person_stands_in_what_is_saved_next(at_work: Workbench, library: Library) -> None:
@@ -202,15 +202,15 @@ def test_the_name_of_the_person_stands_in_what_is_saved_next(at_work: Workbench,
 
 def test_a_worker_that_is_started_anew_goes_on_predicting(at_work: Workbench, tiny_bundle: Path) -> None:
     at_work.predict(str(tiny_bundle), device="cpu")
-    until(at_work, lambda: at_work.worker.pid is not None)
-    pid = at_work.worker.pid
+    until(at_work, lambda: at_work.predicting.worker.pid is not None)
+    pid = at_work.predicting.worker.pid
     at_work.restart_worker()
-    assert not at_work.is_predicting
+    assert not at_work.predicting.is_under_way
     at_work.predict(str(tiny_bundle), device="cpu")
-    until(at_work, lambda: not at_work.is_predicting)
-    assert at_work.run is not None
-    assert not at_work.run.status.problem
-    assert at_work.worker.pid != pid
+    until(at_work, lambda: not at_work.predicting.is_under_way)
+    assert at_work.predicting.run is not None
+    assert not at_work.predicting.run.status.problem
+    assert at_work.predicting.worker.pid != pid
 
 
 def test_only_the_case_in_hand_is_seen(
