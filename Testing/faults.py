@@ -375,13 +375,6 @@ FAULTS: tuple[Fault, ...] = (
         ("Testing/panel/test_shortcuts.py",),
     ),
     Fault(
-        "keys are pressed while text is typed",
-        "DenseLandmarksLib/panel/shortcuts.py",
-        "        if key in _ALSO_FROM_TEXT or not _is_typing():",
-        "        if key:",
-        ("Testing/panel/test_shortcuts.py",),
-    ),
-    Fault(
         "pip may replace numpy",
         "DenseLandmarksLib/panel/packages.py",
         "constraints=str(constraints), requester=REQUESTER",

@@ -147,6 +147,19 @@ def test_nothing_is_predicted_with_packages_that_are_not_there(
     assert not ready.ui.missingLabel.visible
 
 
+def test_what_was_installed_is_there_for_the_next_prediction(host: Host, ready: Any) -> None:
+    """A worker that runs does not see new packages."""
+    host.click(ready.ui.predictButton)
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
+    pid = ready.bench.predicting.worker.pid
+    host.pip.versions = {"monai": None}
+    host.click(ready.ui.predictButton)
+    assert len(host.pip.calls) == 1
+    host.process(90, until=lambda: not ready.bench.predicting.is_under_way)
+    assert not ready.bench.predicting.run.status.problem
+    assert ready.bench.predicting.worker.pid != pid
+
+
 def test_without_the_pytorch_extension_the_person_is_told_to_install_it(host: Host, ready: Any) -> None:
     host.pip.versions = {"torch": None}
     host.click(ready.ui.predictButton)

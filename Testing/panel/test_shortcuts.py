@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 
 if TYPE_CHECKING:
@@ -204,3 +205,18 @@ def test_a_held_key_decides_once(host: Host, panel: Any) -> None:
         QtWidgets.QApplication.sendEvent(target, event)
     host.process()
     assert list(decided(panel)) == [names[0]]
+
+
+def test_keys_that_a_field_does_not_know_do_not_reach_the_case_from_there(host: Host, panel: Any) -> None:
+    """Which keys a field knows differs from system to system."""
+    panel.bench.do(Session.mark_absent, panel.bench.worklist.names[0])
+    panel.bench.undo()
+    host.process(0.05)
+    before = panel.bench.state
+    host.show(panel.ui.filterEdit)
+    for key in ("Ctrl+Y", "Ctrl+Shift+Z"):
+        host.key(key)
+        assert panel.bench.state is before, "a person who types did something to the case"
+    host.show(panel.ui.landmarkTable)
+    host.key("Ctrl+Y")
+    assert panel.bench.state is not before

@@ -60,6 +60,20 @@ def test_a_saved_scene_brings_the_panel_back(host: Host, widget: Any, open_chest
     assert ui.landmarkTable.rowCount == len(landmarks)
 
 
+def test_a_scene_in_which_no_image_is_chosen_brings_its_case_back(
+    host: Host, widget: Any, open_chest: Open, tmp_path: Path
+) -> None:
+    panel = open_chest(widget)
+    names = panel.bench.state.landmarks.names
+    host.pick(panel.ui.imageSelector, None)
+    assert panel.bench.case is None
+    host.save_scene(tmp_path / "scene.mrb")
+    host.open_scene(tmp_path / "scene.mrb")
+    host.process(until=lambda: panel.bench.case is not None)
+    assert panel.bench.state.landmarks.names == names
+    assert panel.ui.imageSelector.currentNode() is panel.bench.case.image.volume
+
+
 def test_ten_corrections_and_then_a_calibration_keep_every_glyph_on_its_pixel(
     host_with_view: Host, widget_with_view: Any, open_chest: Open, user: Path
 ) -> None:
