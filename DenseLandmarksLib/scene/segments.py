@@ -59,8 +59,8 @@ class Segments:
         # Where image and node were when they were shown last.
         self._index_to_world = self._node_to_world = np.eye(4)
         self._index_to_node = _NOWHERE
-        # Whether the fill is to be seen again when nothing is dragged any more; ``None`` while nothing is.
-        self._had_fill: bool | None = None
+        # Whether the fill, and which borders, are to be seen again when nothing is dragged any more; ``None`` while nothing is.
+        self._before_drag: tuple[bool, dict[str, bool]] | None = None
 
     def adopt(self, node: Node, state: CaseState, image: ImageInScene) -> None:
         """Take over a node that came with a saved scene; what it holds is compared with ``state`` by :meth:`painted`."""
@@ -167,20 +167,37 @@ class Segments:
         ours = (structure for structure in state.structures if structure in self._shown)
         return tuple(structure for structure in ours if segment_id(structure) not in there)
 
-    def show_fill(self, visible: bool) -> None:
-        """Leave only the borders while a point is dragged: the image is seen, and drawing takes half the time.
+    def thin_out(self, but: str) -> None:
+        """While a point is dragged leave only the border of its structure, ``but``: the image is seen.
 
-        What a person chose is back with the fill.
+        Slicer draws fill and border of each segment as a picture as large as the view, which takes most of the time.
         """
-        display = None if self.node is None or not is_in(self._scene, self.node) else self.node.GetDisplayNode()
-        if display is None:
+        display = self._display()
+        if display is None or self._before_drag is not None:
             return
-        if visible and self._had_fill is not None:
-            display.SetVisibility2DFill(self._had_fill)
-            self._had_fill = None
-        elif not visible and self._had_fill is None:
-            self._had_fill = bool(display.GetVisibility2DFill())
-            display.SetVisibility2DFill(False)
+        others = [segment_id(structure) for structure in self._shown if structure != but]
+        borders = {other: bool(display.GetSegmentVisibility2DOutline(other)) for other in others}
+        self._before_drag = bool(display.GetVisibility2DFill()), borders
+        was_modifying = display.StartModify()
+        display.SetVisibility2DFill(False)
+        for other in borders:
+            display.SetSegmentVisibility2DOutline(other, False)
+        display.EndModify(was_modifying)
+
+    def fill_in(self) -> None:
+        """Nothing is dragged any more: what a person chose to see is back."""
+        display = self._display()
+        if display is None or self._before_drag is None:
+            return
+        (fill, borders), self._before_drag = self._before_drag, None
+        was_modifying = display.StartModify()
+        display.SetVisibility2DFill(fill)
+        for other, seen in borders.items():
+            display.SetSegmentVisibility2DOutline(other, seen)
+        display.EndModify(was_modifying)
+
+    def _display(self) -> Node | None:
+        return None if self.node is None or not is_in(self._scene, self.node) else self.node.GetDisplayNode()
 
     def remove(self) -> None:
         """Take our node, and nothing else, out of the scene."""

@@ -45,7 +45,7 @@ class Showing:
         image.show(state.geometry)
         for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes, self.chosen):
             part.show(state, image)
-        self.segments.show_fill(True)
+        self.segments.fill_in()
         self.active_name.watch(self.lists.nodes.values())
         segmentations = () if self.segments.node is None else (self.segments.node,)
         self.beside_image.show(image.volume, (*self.lists.nodes.values(), *segmentations))
@@ -53,7 +53,8 @@ class Showing:
 
     def show_drag(self, preview: CaseState, image: ImageInScene, dragged: str) -> None:
         """While a landmark is being dragged, show what would come along; masks follow when it is let go."""
-        self.segments.show_fill(False)
+        landmarks = preview.landmarks
+        self.segments.thin_out(but=landmarks.structures[landmarks.names.index(dragged)])
         self.lists.show(preview, image, but=dragged)
         self.ellipses.show(preview, image)
         self.chosen.show(preview, image)

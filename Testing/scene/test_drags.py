@@ -14,6 +14,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.ras import to_vtk
+from DenseLandmarksLib.scene.segments import segment_id
 from Testing.scene.offscreen import DELETE, OffscreenSlice
 from Testing.scene.open_cases import (
     control_point,
@@ -104,15 +105,31 @@ def test_while_a_point_is_dragged_nothing_covers_the_image(
     inside = screen.display_xy(np.mean([world_ras_mm(case, f"right_lung_{n:02d}") for n in range(1, 41)], axis=0))
     before = colourfulness(screen, inside)
     assert (before > 5) == chosen
+    hidden, own = segment_id("right_clavicle"), segment_id(structure_of(case, A))
+    display.SetSegmentVisibility2DOutline(hidden, False)
+    borders = {one: display.GetSegmentVisibility2DOutline(one) for one in segments_of(case)}
     x, y = screen.display_xy(world_ras_mm(case, A))
     screen.press(x, y)
     screen.move(x + 30, y)
     case.poll()
     assert colourfulness(screen, inside) == 0
+    assert [one for one in borders if display.GetSegmentVisibility2DOutline(one)] == [own], (
+        "each border costs a picture"
+    )
     screen.release(x, y)
     case.poll()
     assert (colourfulness(screen, inside) > 5) == chosen
     assert bool(display.GetVisibility2DFill()) == chosen
+    assert {one: display.GetSegmentVisibility2DOutline(one) for one in segments_of(case)} == borders
+
+
+def segments_of(case: CaseInScene) -> tuple[str, ...]:
+    return tuple(case.segments.node.GetSegmentation().GetSegmentIDs())
+
+
+def structure_of(case: CaseInScene, name: str) -> str:
+    landmarks = case.session.state.landmarks
+    return landmarks.structures[landmarks.names.index(name)]
 
 
 def colourfulness(screen: OffscreenSlice, xy: tuple[int, int]) -> int:
