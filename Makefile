@@ -1,14 +1,22 @@
-# Two commands: 'make demo' shows what it does, 'make test' shows that it works. Each makes .venv when it is not there.
+# Three commands: 'make demo' shows what it does, 'make app' is for working with it in a browser, 'make test' shows that it
+# works. Each makes .venv when it is not there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 IMAGE ?=
+LIBRARY ?=
 
-.PHONY: demo test benchmark damaged random-walk mutations screenshots clean
+.PHONY: demo app test benchmark load damaged random-walk mutations screenshots clean
 
 demo: $(VENV)/demo-installed
 	@$(BIN)/python -m training demo --output demo $(if $(IMAGE),--image "$(IMAGE)")
+
+# On a phantom, on your own IMAGE, or on your LIBRARY of cases.
+app: $(VENV)/app-installed
+	@$(BIN)/python -c 'import slicer' 2>/dev/null || \
+	  { echo "error: expected the system's OpenGL, got '$$($(BIN)/python -c 'import slicer' 2>&1 | tail -n 1)'. Install it: sudo apt-get install libgl1 libegl1 libegl-mesa0 libgl1-mesa-dri libxrender1" >&2; exit 1; }
+	@$(BIN)/dense-landmarks serve $(if $(LIBRARY),"$(LIBRARY)",$(if $(IMAGE),"$(IMAGE)",Resources/SampleData/chest-phantom.nrrd))
 
 test: $(VENV)/test-installed
 	@$(BIN)/ruff check .
@@ -18,6 +26,10 @@ test: $(VENV)/test-installed
 
 benchmark: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.benchmarks
+
+# Four people who drag landmarks in their browsers for two minutes, two of them predicting.
+load: $(VENV)/test-installed
+	@$(BIN)/python -m Testing.benchmarks.browser
 
 # A thousand damaged files, each of which must end in one line.
 damaged: $(VENV)/test-installed
@@ -42,10 +54,15 @@ $(VENV)/demo-installed: $(VENV)/made pyproject.toml constraints.txt
 	@$(INSTALL) .
 	@touch $@
 
+$(VENV)/app-installed: $(VENV)/made pyproject.toml constraints.txt
+	@echo "installing what the browser's page needs (a few minutes the first time) ..."
+	@$(INSTALL) '.[web]'
+	@touch $@ $(VENV)/demo-installed
+
 $(VENV)/test-installed: $(VENV)/made pyproject.toml constraints.txt
 	@echo "installing what the tests need (a few minutes the first time) ..."
 	@$(INSTALL) '.[test]'
-	@touch $@ $(VENV)/demo-installed
+	@touch $@ $(VENV)/demo-installed $(VENV)/app-installed
 
 # Debian's python3 comes without ensurepip: then the system's pip fills the new environment.
 $(VENV)/made:

@@ -1,4 +1,4 @@
-"""``dense-landmarks``: predict images, list models, and work on case libraries, without a screen."""
+"""``dense-landmarks``: predict images, list models, and work on case libraries, without a screen or in a browser."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.annotation.find_files import find_files
 from DenseLandmarksLib.cli_library import add_library_commands
+from DenseLandmarksLib.cli_serve import add_serve_command
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.geometry.view import VIEWS
@@ -214,6 +215,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands.add_parser("models", help="list the models and their versions, with their measured errors")
     add_library_commands(commands)
+    add_serve_command(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 

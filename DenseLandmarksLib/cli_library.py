@@ -221,7 +221,7 @@ def _library_argument(parser: argparse.ArgumentParser) -> None:
 
 def _who_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--who", default=_user(), help="the person whose work this is; otherwise the user of this computer"
+        "--who", default=user_name(), help="the person whose work this is; otherwise the user of this computer"
     )
 
 
@@ -242,8 +242,9 @@ def _open_or_create(folder: Path) -> Library:
     return library
 
 
-def _user() -> str:
+def user_name() -> str:
+    """The user of this computer; empty where nobody is logged in."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # nobody is logged in
+    except (OSError, KeyError, ImportError):
         return ""

@@ -17,13 +17,15 @@ from DenseLandmarksLib.landmarks.template import Template, build_template
 from DenseLandmarksLib.worker.client import Worker
 from DenseLandmarksLib.worker.launch import Launch
 
-# The room of the scene needs VTK, which comes with slicer-core; there is none for every machine.
-collect_ignore = [] if find_spec("vtkmodules") else ["scene"]
+# These rooms need VTK, which comes with slicer-core, and trame; neither is there for every machine.
+_NEEDS = {"scene": ("vtkmodules",), "web": ("vtkmodules", "trame")}
+collect_ignore = [room for room, modules in _NEEDS.items() if not all(map(find_spec, modules))]
 
 
 def pytest_report_header() -> str:
     """Say which tests are left out as a whole, and why."""
-    return "the tests of the scene are left out: slicer-core and its VTK are not installed" if collect_ignore else ""
+    rooms = " and ".join(collect_ignore)
+    return f"the tests of {rooms} are left out: slicer-core, its VTK or trame are not installed" if rooms else ""
 
 
 def _lung(centre_x: float, medial: int) -> NDArray[np.float64]:

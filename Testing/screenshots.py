@@ -25,6 +25,7 @@ from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from Testing.panel.pictures import draw as draw_panel
 from Testing.scene.pictures import begin, in_one_picture, states
+from Testing.web.pictures import draw as draw_page
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
 from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
@@ -133,3 +134,5 @@ if __name__ == "__main__":
         picture_of_the_scene(Path(temporary))
     with tempfile.TemporaryDirectory() as temporary:
         pictures_of_the_panel(Path(temporary))
+    with tempfile.TemporaryDirectory() as temporary:
+        draw_page(Path(temporary), FOLDER / "browser.png")

@@ -24,7 +24,7 @@ MAY_BE_HEAVY = (
     "DenseLandmarksLib/models/predictors/",
     "DenseLandmarksLib/worker/server",
 )
-FRONT_ENDS = {"qt", "slicer", "ctk", "PythonQt", "PyQt5", "PySide6", "trame", "trame_slicer"}
+FRONT_ENDS = {"qt", "slicer", "ctk", "PythonQt", "PyQt5", "PySide6", "trame", "trame_slicer", "aiohttp", "wslink"}
 
 
 def files_of(folder: str) -> list[Path]:
@@ -76,8 +76,8 @@ def test_a_room_knows_only_the_rooms_before_it(path: Path) -> None:
 def test_the_library_imports_no_front_end_and_not_the_training(path: Path) -> None:
     first = {module.split(".")[0] for module in imports_of(path)}
     assert not first & {"training", "Testing", "DenseLandmarks"}
-    of_application = {"qt", "ctk", "slicer"} if where(path).startswith(f"{LIBRARY}/panel/") else set()
-    assert not first & FRONT_ENDS - of_application
+    of_front_room = {"panel": {"qt", "ctk", "slicer"}, "web": {"slicer", "trame", "trame_slicer", "aiohttp", "wslink"}}
+    assert not first & FRONT_ENDS - of_front_room.get(path.relative_to(ROOT / LIBRARY).parts[0], set())
 
 
 @pytest.mark.parametrize("path", files_of(LIBRARY), ids=where)

@@ -6,7 +6,7 @@ import time
 
 from slicer.i18n import tr as _
 
-from DenseLandmarksLib.panel.chosen_model import ChosenModel, chosen_model
+from DenseLandmarksLib.models.chosen_model import ChosenModel, chosen_model
 from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.packages import REQUIREMENTS, missing_packages
 from DenseLandmarksLib.worker.client import Client

@@ -10,9 +10,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.models.bundle import check_bundle
+from DenseLandmarksLib.models.chosen_model import ChosenModel, chosen_model
 from DenseLandmarksLib.models.versions import model_names
 from DenseLandmarksLib.panel.badge import WARNING
-from DenseLandmarksLib.panel.chosen_model import ChosenModel, chosen_model
 from DenseLandmarksLib.panel.environment_check import EnvironmentCheck
 from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.model_summary import model_summary

@@ -6,8 +6,8 @@ from slicer.i18n import tr as _
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
-from DenseLandmarksLib.panel.chosen_model import chosen_model
 from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.scene.nodes import Node
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from DenseLandmarksLib.models import chosen_model as chosen_model_module
 from DenseLandmarksLib.models import versions
 from DenseLandmarksLib.models.bundle import METADATA, read_description
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import list_versions
-from DenseLandmarksLib.panel import chosen_model as chosen_model_module
 from DenseLandmarksLib.worker.environment_report import EnvironmentReport
 from Testing.host import Host
 

@@ -1,4 +1,4 @@
-"""The model that is chosen in the panel: found on disk, and its description read once."""
+"""The model that is chosen in a front end: found on disk, and its description read once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ChosenModel:
 
     Attributes
     ----------
-    name : as the panel keeps it in the scene.
+    name : as the front end keeps it.
     description : of the version that would predict; ``None`` where there is none that could.
     problem : why not, one line; empty for a model that can be used.
     """
@@ -28,7 +28,7 @@ class ChosenModel:
 
 
 def chosen_model(name: str) -> ChosenModel:
-    """Find a model by its name or folder; cheap enough for every change in the panel."""
+    """Find a model by its name or folder; cheap enough for every change that is shown."""
     try:
         folder = find_bundle(name)
         return ChosenModel(name, _read(folder, (folder / METADATA).stat().st_mtime_ns))

@@ -1,0 +1,96 @@
+// Keys press the buttons of the page, as in the panel in 3D Slicer, but not while somebody types; files are sent from here.
+(function () {
+  const KEYS = {
+    a: "accept", x: "absent", u: "unsure", Backspace: "reset", n: "next", p: "place",
+    "Ctrl+z": "undo", "Ctrl+y": "redo", "Ctrl+Shift+z": "redo", "Ctrl+Enter": "save",
+  };
+
+  function isTyping() {
+    const focus = document.activeElement;
+    if (!focus) return false;
+    if (focus.tagName === "TEXTAREA" || focus.isContentEditable) return true;
+    return focus.tagName === "INPUT" && !["checkbox", "radio", "range", "button", "file"].includes(focus.type) && !focus.readOnly;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return window.trame && window.trame.trigger("give_up");
+    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const held = (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + (event.shiftKey ? "Shift+" : "") + (event.altKey ? "Alt+" : "");
+    const id = KEYS[held + name];
+    if (!id || (isTyping() && id !== "save")) return;
+    event.preventDefault();
+    const isRepeatable = id === "undo" || id === "redo";
+    const button = document.getElementById(id);
+    if (button && (!event.repeat || isRepeatable)) {
+      if (isTyping()) document.activeElement.blur();
+      button.click(); // nothing happens where it is greyed out
+    }
+  }, true);
+
+  // A button that was clicked keeps no focus: Backspace or Enter would press it again.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest && event.target.closest("button");
+    if (button) button.blur();
+  });
+
+  async function send(files) {
+    let opened = null;
+    for (const [number, file] of files.entries()) {
+      window.trame.state.set("adding", `sending ${number + 1} of ${files.length} …`);
+      try {
+        const answer = await fetch(`upload?name=${encodeURIComponent(file.name)}`, {
+          method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
+        });
+        if (answer.ok) opened = opened || (await answer.json()).case;
+        else window.trame.trigger("not_sent", [file.name, (await answer.text()).trim()]);
+      } catch (error) {
+        window.trame.trigger("not_sent", [file.name, "expected the server to take the file, got no answer. Try again."]);
+      }
+    }
+    window.trame.state.set("adding", "");
+    if (opened) window.trame.trigger("added", [opened]);
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "upload" || !event.target.files.length) return;
+    send([...event.target.files]);
+    event.target.value = ""; // the same file may be sent again
+  });
+
+  // All of the work is in the server: when the connection comes back the page does.
+  function say(line) {
+    let cover = document.getElementById("lost");
+    if (!cover) {
+      cover = document.createElement("div");
+      cover.id = "lost";
+      document.body.append(cover);
+    }
+    cover.textContent = line;
+  }
+
+  let isComingBack = false;
+  async function comeBack() {
+    if (isComingBack) return;
+    isComingBack = true;
+    await wait(300); // a page that is left has no time for more
+    say("The connection was lost. Nothing of the work is: this page comes back as soon as the server answers.");
+    for (;;) {
+      try {
+        const answer = await fetch("./", { cache: "no-store" });
+        if (answer.ok) return window.location.reload();
+        if (answer.status === 403) return say("The server was started anew. Open the link that it printed.");
+      } catch (error) {} // it does not answer yet
+      await wait(1000);
+    }
+  }
+
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  (async () => {
+    while (!window.trame) await wait(50);
+    window.trame.addConnectListener(() => {
+      window.trame.client.onConnectionClose(comeBack);
+      window.trame.client.onConnectionError(comeBack);
+    });
+  })();
+})();

@@ -1,0 +1,1 @@
+"""The browser front end, driven through HTTP, WebSocket and a real browser."""
