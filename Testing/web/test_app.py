@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.template import Template
-from Testing.scene.open_cases import chest_library, point_lps_mm, predict
+from Testing.scene.open_cases import chest_library, edits_on_disk, point_lps_mm, predict
 
 pytest.importorskip("trame_slicer", reason="trame-slicer is not installed: there is no page", exc_type=ImportError)
 if find_library("EGL") is None:
@@ -212,6 +212,20 @@ def test_a_landmark_that_is_dragged_is_where_it_was_dropped(at_work: Person) -> 
     at_work.does("undo")
     assert point_lps_mm(at_work.bench.case, name) == pytest.approx(before)
     assert at_work.row(name)["state"] == "predicted"
+
+
+def test_two_drags_in_quick_succession_are_two_corrections(at_work: Person, tmp_path: Path) -> None:
+    """The second press comes before the program looked again."""
+    names = [row["name"] for row in at_work.sees("rows") if row["structure"] == "heart"]
+    for name in (names[0], names[len(names) // 2]):
+        x, y = at_work.pixel_of(name)
+        at_work.mouse("MouseMove", x, y)
+        at_work.draws()
+        at_work.mouse("LeftButtonPress", x, y)
+        at_work.mouse("MouseMove", x + 6, y + 4)
+        at_work.draws()
+        at_work.mouse("LeftButtonRelease", x + 6, y + 4)
+    assert edits_on_disk(tmp_path / "user").count("Move") == 2
 
 
 def test_only_the_newest_place_of_the_mouse_counts(at_work: Person) -> None:
