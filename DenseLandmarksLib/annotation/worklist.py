@@ -72,3 +72,15 @@ def open_landmarks(state: CaseState) -> tuple[str, ...]:
         for name, presence, review in zip(landmarks.names, landmarks.presence, landmarks.review, strict=True)
         if is_open(review) and presence is not Presence.UNPLACED
     )
+
+
+def open_masks(state: CaseState) -> tuple[str, ...]:
+    """The structures of a case whose mask nobody decided."""
+    return tuple(name for name in state.structures if state.structure_review(name) is Review.PREDICTED)
+
+
+def has_open(state: CaseState, structure: str) -> bool:
+    """Whether there is something of a structure to decide: its mask, or one of its landmarks."""
+    landmarks, left = state.landmarks, set(open_landmarks(state))
+    mine = any(of == structure and name in left for name, of in zip(landmarks.names, landmarks.structures, strict=True))
+    return bool(structure) and (mine or structure in open_masks(state))

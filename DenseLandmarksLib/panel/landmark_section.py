@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.session import Session
-from DenseLandmarksLib.annotation.worklist import open_landmarks
+from DenseLandmarksLib.annotation.worklist import has_open, open_landmarks, open_masks
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.panel.choices import Shown
 from DenseLandmarksLib.panel.frame import Frame
@@ -160,7 +160,7 @@ class LandmarkSection:
         before = self._bench.state
         if before is None or not self._bench.do(Session.accept_remaining):
             return
-        landmarks, masks = len(open_landmarks(before)), len(_open_masks(before))
+        landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
         self._bench.tell(
             _("{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.").format(
                 landmarks=landmarks, masks=masks
@@ -220,8 +220,8 @@ class LandmarkSection:
             (ui.resetButton, any(row.review is not Review.PREDICTED for row in selected)),
             (ui.nextButton, bool(left)),
             (ui.placeButton, bool(self.table.current)),
-            (ui.acceptStructureButton, state is not None and _is_open(state, structure)),
-            (ui.acceptAllButton, state is not None and bool(left or _open_masks(state))),
+            (ui.acceptStructureButton, state is not None and has_open(state, structure)),
+            (ui.acceptAllButton, state is not None and bool(left or open_masks(state))),
             (ui.undoButton, session is not None and session.can_undo),
             (ui.redoButton, session is not None and session.can_redo),
             (ui.editStructuresButton, case is not None and case.segments.node is not None),
@@ -234,17 +234,6 @@ class LandmarkSection:
 def _set(widget: Any, name: str, value: Any) -> None:
     if getattr(widget, name) != value:
         setattr(widget, name, value)
-
-
-def _open_masks(state: CaseState) -> list[str]:
-    return [name for name in state.structures if state.structure_review(name) is Review.PREDICTED]
-
-
-def _is_open(state: CaseState, structure: str) -> bool:
-    """Whether there is something of a structure to accept: its mask, or landmarks that nobody decided."""
-    landmarks, left = state.landmarks, set(open_landmarks(state))
-    mine = any(of == structure and name in left for name, of in zip(landmarks.names, landmarks.structures, strict=True))
-    return bool(structure) and (mine or structure in _open_masks(state))
 
 
 def _show_in_views(case: CaseInScene, ellipses: bool, names: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.session import Session
-from DenseLandmarksLib.annotation.worklist import open_landmarks
-from DenseLandmarksLib.landmarks.landmark_set import Review
+from DenseLandmarksLib.annotation.worklist import has_open, open_landmarks, open_masks
 from DenseLandmarksLib.web.landmark_form import draw_form
 from DenseLandmarksLib.web.landmark_rows import rows_of
 from DenseLandmarksLib.web.new_landmark_row import NewLandmarkRow
@@ -69,8 +68,8 @@ class LandmarkSection:
             "can_reset": any(not row["open"] for row in chosen),
             "can_next": bool(left),
             "can_place": bool(self._current),
-            "can_accept_structure": state is not None and _is_open(state, self._structure),
-            "can_accept_all": state is not None and bool(left or _open_masks(state)),
+            "can_accept_structure": state is not None and has_open(state, self._structure),
+            "can_accept_all": state is not None and bool(left or open_masks(state)),
             "can_undo": session is not None and session.can_undo,
             "can_redo": session is not None and session.can_redo,
             "placing": "" if is_new else placing,
@@ -207,7 +206,7 @@ class LandmarkSection:
     def _accept_all(self) -> None:
         before = self._bench.state
         if before is not None and self._bench.do(Session.accept_remaining):
-            landmarks, masks = len(open_landmarks(before)), len(_open_masks(before))
+            landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
             self._bench.tell(f"{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.")
 
     def _set_strength(self, percent: float) -> None:
@@ -227,14 +226,3 @@ def _left_text(state: CaseState | None) -> str:
         return "No landmarks yet: predict them, or define new ones below."
     left, total = len(open_landmarks(state)), len(state.landmarks)
     return f"{left} of {total} left" if left else f"0 of {total} left: all decided"
-
-
-def _open_masks(state: CaseState) -> list[str]:
-    return [name for name in state.structures if state.structure_review(name) is Review.PREDICTED]
-
-
-def _is_open(state: CaseState, structure: str) -> bool:
-    """Whether there is something of a structure to accept: its mask, or landmarks that nobody decided."""
-    landmarks, left = state.landmarks, set(open_landmarks(state))
-    mine = any(of == structure and name in left for name, of in zip(landmarks.names, landmarks.structures, strict=True))
-    return bool(structure) and (mine or structure in _open_masks(state))

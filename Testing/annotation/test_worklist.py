@@ -10,7 +10,7 @@ import pytest
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edits import Absent, Accept, Place, TakePrediction, Unsure
-from DenseLandmarksLib.annotation.worklist import Worklist, open_landmarks
+from DenseLandmarksLib.annotation.worklist import Worklist, has_open, open_landmarks, open_masks
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.annotation.perfect_answer import chest_image, perfect_answer
 
@@ -70,3 +70,16 @@ def test_what_is_left_counts_what_nobody_decided(state: CaseState) -> None:
     after = apply_edit(apply_edit(state, Accept(("right_lung_07",))), Unsure(("right_lung_08",)))
     assert len(open_landmarks(after)) == len(state.landmarks) - 2
     assert "right_lung_08" not in open_landmarks(after)
+
+
+def test_a_structure_is_open_until_its_mask_and_all_its_landmarks_are_decided(state: CaseState) -> None:
+    of_lung = tuple(state.landmarks.names[row] for row in state.landmarks.of_structure("right_lung"))
+    assert has_open(state, "right_lung")
+    assert not has_open(state, "")
+    landmarks_decided = apply_edit(state, Accept(of_lung))
+    assert has_open(landmarks_decided, "right_lung")
+    assert "right_lung" in open_masks(landmarks_decided)
+    decided = apply_edit(landmarks_decided, Accept((), ("right_lung",)))
+    assert not has_open(decided, "right_lung")
+    assert "right_lung" not in open_masks(decided)
+    assert has_open(decided, "left_lung")
