@@ -10,6 +10,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import read_description
+from DenseLandmarksLib.models.prediction_arrays import says_the_same
 from DenseLandmarksLib.models.registry import find_bundle
 from DenseLandmarksLib.worker.client import Client
 from DenseLandmarksLib.worker.events import Cancelled, Done, Failed, Progress, Seconds
@@ -73,6 +74,10 @@ class PredictionRequest:
                 case Progress(_, text, fraction):
                     self.status = RequestStatus(text, fraction)
                 case Done(_, prediction, seconds):
+                    known = self._session.state.answer
+                    # Undo keeps every prediction: one that is repeated is kept once.
+                    if known is not None and says_the_same(known.prediction, prediction):
+                        prediction = known.prediction
                     answer = ModelAnswer(prediction, self._description.template, self._description.styles)
                     try:
                         self._session.take(answer, self._geometry)

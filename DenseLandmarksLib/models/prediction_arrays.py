@@ -112,6 +112,15 @@ def prediction_from_arrays(header: Mapping[str, Any], arrays: Mapping[str, NDArr
     )
 
 
+def says_the_same(one: Prediction, other: Prediction) -> bool:
+    """Whether two predictions are equal in everything, NaN included."""
+    (header, arrays), (other_header, other_arrays) = prediction_to_arrays(one), prediction_to_arrays(other)
+    return header == other_header and all(
+        name in other_arrays and np.array_equal(array, other_arrays[name], equal_nan=array.dtype.kind == "f")
+        for name, array in arrays.items()
+    )
+
+
 def view_to_header(view: View | None) -> Header | None:
     """A view for JSON; ``None`` stays ``None``."""
     return None if view is None else {"turn_deg": view.turn_deg, "flip": view.flip}

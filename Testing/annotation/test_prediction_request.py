@@ -67,6 +67,21 @@ def test_a_prediction_comes_into_the_case_as_one_edit(
     assert session.state.answer is None
 
 
+def test_a_prediction_that_is_repeated_is_kept_once(
+    session: Session, warm_worker: Worker, client: Client, tiny_bundle: Path
+) -> None:
+    image, _ = session.case.read_image()
+    answers = []
+    for _ in range(2):
+        finished(warm_worker, PredictionRequest(session, client, image, str(tiny_bundle)))
+        answers.append(session.state.answer)
+    assert None not in answers
+    assert answers[0] is not answers[1]
+    assert answers[0].prediction is answers[1].prediction
+    session.undo()
+    assert session.state.answer is answers[0]
+
+
 def test_what_a_person_does_meanwhile_stays(
     session: Session, warm_worker: Worker, client: Client, tiny_bundle: Path
 ) -> None:

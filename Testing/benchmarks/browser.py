@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PEOPLE, PREDICTING, SIDE, VIEW = 4, 2, 2048, 1024
 MOVES_PER_S, MOVES_PER_DRAG, RADIUS_PX = 5, 8, 15
 GROWTH_AT_MOST = 1.1
+FRAME_MS = 200
 MODEL, AREA = "chest-xray", "Red"
 # The first picture may take this long.
 _SETTLES_S = 2.0
@@ -217,7 +218,7 @@ async def serving(person: Person) -> AsyncIterator[tuple[str, int]]:
     person.errors += [line for line in log_lines if "Error" in line or "ERR|" in line]
 
 
-def report(people: list[Person], seconds: float) -> str:
+def report(people: list[Person], seconds: float, predicting: int) -> str:
     """What came of it, as a Markdown table."""
     pictures = np.concatenate([person.picture_ms for person in people])
     growth = max(np.median(quarters(person)[-1]) / np.median(quarters(person)[0]) for person in people)
@@ -232,14 +233,19 @@ def report(people: list[Person], seconds: float) -> str:
     rows = [
         ("errors", f"{len(errors)}", "0", not errors),
         (f"edits lost, of {drops} drops", f"{lost}", "0", drops > 0 and lost == 0),
-        (f"predictions lost, of {predictions}", f"{predictions - kept}", "0", predictions == kept > 0),
-        (f"picture after a move, median of {len(pictures)}", f"{median:.0f} ms", "none set", None),
+        (f"predictions lost, of {predictions}", f"{predictions - kept}", "0", predictions == kept),
+        # A person alone is to see each frame of a drag this soon; what four on two cores see is only reported.
+        (
+            f"picture after a move, median of {len(pictures)}",
+            f"{median:.0f} ms",
+            *((f"≤ {FRAME_MS} ms", median <= FRAME_MS) if len(people) == 1 else ("none set", None)),
+        ),
         ("... 95 % within", f"{high:.0f} ms", "none set", None),
         ("a server's memory, first to last quarter (MB)", memory, "none set", None),
         ("... grown at most", f"{growth:.2f} times", f"≤ {GROWTH_AT_MOST:g} times", growth <= GROWTH_AT_MOST),
     ]
     lines = [
-        f"{len(people)} people for {seconds:g} s, {PREDICTING} of them predicting, {SIDE} x {SIDE} pixels in a view of "
+        f"{len(people)} people for {seconds:g} s, {predicting} of them predicting, {SIDE} x {SIDE} pixels in a view of "
         f"{VIEW} x {VIEW}, {MOVES_PER_S} moves a second, {os.cpu_count()} CPU cores.\n",
         "| what | measured | target | met |",
         "|---|---:|---:|---:|",
@@ -254,23 +260,25 @@ def quarters(person: Person) -> list[NDArray[np.float64]]:
     return np.array_split(np.array(person.memory_mb), 4)
 
 
-async def all_at_once(people: list[Person], seconds: float) -> None:
-    """Have all people work."""
-    await asyncio.gather(*(work(person, seconds, number < PREDICTING) for number, person in enumerate(people)))
+async def all_at_once(people: list[Person], seconds: float, predicting: int) -> None:
+    """Have all people work, the first ``predicting`` of them predict as well."""
+    await asyncio.gather(*(work(person, seconds, number < predicting) for number, person in enumerate(people)))
 
 
 def main() -> None:
     """Run it and print the table."""
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks.browser", description="Print a table.")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long the people work")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--people", type=int, default=PEOPLE)
+    parser.add_argument("--predicting", type=int, default=PREDICTING, help="how many of them predict again and again")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        people = [Person(Path(folder, f"person-{number}")) for number in range(PEOPLE)]
+        people = [Person(Path(folder, f"person-{number}")) for number in range(asked.people)]
         predictor = open_predictor(MODEL, "cpu")
         for person in people:
             person.prepare(predictor)
-        asyncio.run(all_at_once(people, seconds))
-        print(report(people, seconds))
+        asyncio.run(all_at_once(people, asked.seconds, asked.predicting))
+        print(report(people, asked.seconds, asked.predicting))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,13 @@ from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction
-from DenseLandmarksLib.models.prediction_arrays import Arrays, Header, prediction_from_arrays, prediction_to_arrays
+from DenseLandmarksLib.models.prediction_arrays import (
+    Arrays,
+    Header,
+    prediction_from_arrays,
+    prediction_to_arrays,
+    says_the_same,
+)
 from Testing.models.same_prediction import assert_same
 from training.phantoms import DEMO_SEEDS, draw_phantom, phantom_image
 
@@ -76,6 +82,13 @@ CHANGES: dict[str, Callable[[Prediction], Prediction]] = {
 def test_a_prediction_comes_back_as_it_was(predicted: Prediction, change: Callable[[Prediction], Prediction]) -> None:
     wanted = change(predicted)
     assert_same(as_sent(wanted), wanted)
+    assert says_the_same(as_sent(wanted), wanted)
+
+
+def test_other_predictions_do_not_say_the_same(predicted: Prediction) -> None:
+    seen = [predicted, *(change(predicted) for change in list(CHANGES.values())[1:])]
+    for number, one in enumerate(seen):
+        assert [says_the_same(one, other) for other in seen] == [number == i for i in range(len(seen))]
 
 
 def test_what_is_predicted_here_has_all_there_is_to_lose(predicted: Prediction) -> None:
