@@ -31,19 +31,13 @@ class ImageSection:
         self._reason: tuple[object, str] = (None, "")
         self._visits = Visits()
         self.spacing, self.ruler, self.side = SpacingRow(frame), RulerRow(frame, scene), SideRow(frame)
-        frame.server.state.update({"adding": ""})
+        # How far the files of one browser are; it says so to itself.
+        frame.server.state.client_only("adding")
+        frame.server.state.update({"adding": None})
         frame.command("open_case", self._open)
         frame.command("previous_case", self._go_back)
         frame.command("next_case", self._go_on)
-        frame.command("added", self.added)
-        frame.command("not_sent", self._not_sent)
-
-    def added(self, case_id: str) -> None:
-        """An image that a person sent became a case: open it."""
-        self._read_at = None
-        self._open(case_id)
-        if self._bench.session is not None:
-            self._bench.tell(f"{self._bench.session.case.name}: added to {self._bench.need_library().name}.")
+        frame.command("added", self._added)
 
     # What is shown.
 
@@ -140,8 +134,15 @@ class ImageSection:
         name = "" if opened is None else opened.session.case.name
         self._reason = (self._bench.case, self._bench.lines[-1].removeprefix(f"{name}: "))
 
-    def _not_sent(self, name: str, why: str) -> None:
-        self._bench.tell(why if why.startswith(name) else f"{name}: {why}")
+    def _added(self, cases: list[str], notes: list[str]) -> None:
+        """What a person sent became cases, of which the first is opened, or did not, and why."""
+        self._read_at = None
+        if cases:
+            self._open(cases[0])
+        lines = list(map(str, notes))
+        if cases or len(lines) != 1:
+            lines.insert(0, f"Added: {len(cases)} of {len(cases) + len(lines)} images.")
+        self._bench.tell(" ".join(lines))
 
     def _note_visit(self) -> None:
         if self._bench.session is not None:
@@ -156,6 +157,7 @@ class ImageSection:
             html.Span("{{ library_name }}", title=("library_folder",), id="library-name", classes="grow")
         with html.Div(classes="row"):
             html.Label()
+            # No "Open case library" as in the panel: a page names no folder.
             v.VBtn(
                 "Add images…",
                 id="add-images",
@@ -163,7 +165,13 @@ class ImageSection:
                 title="Bring images from this computer into the library.",
                 click="window.document.getElementById('upload').click()",
             )
-            html.Span("{{ adding }}", v_if=("adding",), id="adding", classes="grow quiet")
+        with html.Div(classes="row", v_if=("adding",), id="adding"):
+            html.Label("Adding")
+            with v.VProgressLinear(
+                model_value=("adding.percent",), height=20, rounded=True, color="secondary", classes="grow"
+            ):
+                html.Span("{{ adding.done }} of {{ adding.total }} files", classes="on-bar")
+            v.VBtn("Cancel", id="cancel-adding", title="Stop; images that are in the library already stay there.")
         with html.Div(classes="row"):
             html.Label("Case")
             v.VSelect(

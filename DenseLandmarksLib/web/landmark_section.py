@@ -40,6 +40,7 @@ class LandmarkSection:
             "redo": self._bench.redo,
             "set_strength": self._set_strength,
             "fit": frame.views.fit,
+            "delete_point": frame.views.press_delete,
         }
         for name, handler in commands.items():
             frame.command(name, handler)

@@ -1,4 +1,7 @@
-"""The section Model: which one predicts, what is known of it, and where it runs."""
+"""The section Model: which one predicts, what is known of it, its versions, and where it runs.
+
+Unlike in the panel there is no button for a model's folder: a page names no folder, whatever is read or written.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import Any
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
-from DenseLandmarksLib.models.bundle import BundleDescription
+from DenseLandmarksLib.models.bundle import CARD, BundleDescription
 from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.models.measured import figure
-from DenseLandmarksLib.models.versions import model_names
+from DenseLandmarksLib.models.versions import is_demonstration, model_names
 from DenseLandmarksLib.web.state import DEVICES, Frame, items
+from DenseLandmarksLib.web.version_row import VersionRow
 from DenseLandmarksLib.worker.client import Client
 from DenseLandmarksLib.worker.events import Cancelled, Checked, Event, Failed, Progress
 
@@ -24,6 +28,9 @@ class ModelSection:
         self._frame, self._bench = frame, frame.bench
         self._client: Client | None = None
         self._request_id, self._began, self._doing, self._found = 0, 0.0, "", ""
+        self._versions = VersionRow(frame)
+        frame.server.state.update({"card_open": False})
+        frame.server.state.change("card_open")(lambda **_: frame.refresh())
         frame.command("check", self._check_or_cancel)
 
     @property
@@ -47,13 +54,24 @@ class ModelSection:
         model = chosen_model(self._frame.chosen("model"))
         found = f"{self._doing} … {int(time.monotonic() - self._began)} s" if self._client is not None else self._found
         return {
-            "models": list(model_names()),
+            "models": items(tuple((name, _text(name)) for name in model_names())),
             "model_problem": model.problem,
             "model_about": {} if model.description is None else _about(model.description),
+            "card": self._card(model.description),
+            **self._versions.shown(),
             "checking": self._client is not None,
             "can_check": model.description is not None,
             "check_found": found,
         }
+
+    def _card(self, model: BundleDescription | None) -> str:
+        """Of the model that is chosen, while somebody reads it; what a browser says leads to no other file."""
+        if model is None or self._frame.server.state["card_open"] is not True:
+            return ""
+        try:
+            return (model.folder / CARD).read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            return f"expected the card of {model.name}, but it cannot be read ({error.strerror})."
 
     def _check_or_cancel(self) -> None:
         if self._client is not None:
@@ -103,7 +121,23 @@ class ModelSection:
                     html.Div("{{ model_about.landmarks }} landmarks")
             with html.Div(classes="row", v_for="one in model_about.rows", key="one.head"):
                 html.Label("{{ one.head }}")
-                html.Span("{{ one.text }}", classes="grow")
+                with html.Span(classes="grow"):
+                    html.Span("{{ one.text }}")
+                    with v.Template(v_if="one.has_card"):
+                        html.Span(" · ")
+                        html.A(
+                            "model card", href="#", id="model-card", click="$event.preventDefault(); card_open = true"
+                        )
+        with (
+            v.VDialog(v_model=("card_open",), max_width=760, scrollable=True),
+            v.VCard(title=("model_about.name",), id="card"),
+        ):
+            with v.VCardText():
+                html.Pre("{{ card }}", classes="card-text")
+            with v.VCardActions():
+                v.VSpacer()
+                v.VBtn("Close", click="card_open = false", id="close-card")
+        self._versions.draw()
         with html.Div(classes="row"):
             html.Label("Device")
             v.VSelect(
@@ -120,6 +154,10 @@ class ModelSection:
                 click="trigger('check')",
             )
         html.Pre("{{ check_found }}", v_if=("check_found",), classes="log", id="check-found")
+
+
+def _text(name: str) -> str:
+    return f"{name} (demonstration)" if is_demonstration(name) else name
 
 
 def _about(model: BundleDescription) -> dict[str, Any]:
@@ -139,7 +177,11 @@ def _about(model: BundleDescription) -> dict[str, Any]:
         "rows": [
             {"head": "Error", "text": _error(about.get("measured"))},
             {"head": "Trained on", "text": _trained_on(about.get("training"))},
-            {"head": "Licence", "text": str(about.get("license") or "not stated")},
+            {
+                "head": "Licence",
+                "text": str(about.get("license") or "not stated"),
+                "has_card": (model.folder / CARD).is_file(),
+            },
         ],
     }
 

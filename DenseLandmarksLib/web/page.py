@@ -16,7 +16,7 @@ from DenseLandmarksLib.web.views import Views
 
 _FOLDER = Path(__file__).resolve().parent / "browser"
 _AT = "__dense_landmarks"
-_TITLES = ("1  Image", "2  Model", "3  Predict", "4  Landmarks", "5  Save and export")
+TITLES = ("1  Image", "2  Model", "3  Predict", "4  Landmarks", "5  Save and export")
 _DEFAULTS: Mapping[str, Any] = {
     "VBtn": {"density": "comfortable", "variant": "tonal", "size": "small"},
     "VSelect": {
@@ -52,7 +52,9 @@ _CONFIG = {
 def draw_page(server: Any, notice: Notice, sections: tuple[Section, ...], views: Views) -> None:
     """Draw it; ``sections`` from top to bottom, in the order of the panel."""
     server.enable_module({"serve": {_AT: str(_FOLDER)}, "scripts": [f"{_AT}/page.js"], "styles": [f"{_AT}/page.css"]})
-    server.state.update({"trame__title": "DenseLandmarks", "open_sections": list(range(len(sections)))})
+    server.state.update(
+        {"trame__title": "DenseLandmarks", "trame__favicon": "favicon.ico", "open_sections": list(range(len(sections)))}
+    )
     rca.initialize(server)
     with VAppLayout(server, vuetify_config=_CONFIG), html.Div(classes="page"):
         with html.Div(classes="panel"):
@@ -64,7 +66,7 @@ def draw_page(server: Any, notice: Notice, sections: tuple[Section, ...], views:
                 html.Div(classes="sections"),
                 v.VExpansionPanels(v_model=("open_sections",), multiple=True, variant="accordion", elevation=0),
             ):
-                for title, section in zip(_TITLES, sections, strict=True):
+                for title, section in zip(TITLES, sections, strict=True):
                     with v.VExpansionPanel(eager=True):
                         v.VExpansionPanelTitle(title)
                         with v.VExpansionPanelText(), html.Div(classes="section"):

@@ -179,7 +179,7 @@ class SaveSection:
             v.VBtn(
                 "Landmarks from a file…",
                 id="import",
-                disabled=("!has_case",),
+                disabled=("!has_case || !!adding",),
                 title="Markups, .fcsv, CSV or COCO; one undo takes it back.",
                 click="window.document.getElementById('upload').click()",
             )

@@ -23,6 +23,7 @@ from DenseLandmarksLib.web.place import is_loopback, place_at, place_behind
 from DenseLandmarksLib.web.uploads import MAX_BYTES, STALL_S, Uploads
 
 _LONGEST_STOP_S = 5.0
+_ICON = Path(__file__).resolve().parents[2] / "Resources" / "Icons" / "DenseLandmarks.png"
 
 
 class Page(Protocol):
@@ -152,6 +153,7 @@ class Serving:
             (
                 web.post(LAUNCHER, self.link.launch),
                 web.post("/upload", self.uploads.take, expect_handler=self._expect),
+                web.get("/favicon.ico", _send_icon),
                 web.get(r"/download/{key:[\w-]+}", self.downloads.send),
             )
         )
@@ -163,6 +165,10 @@ class Serving:
         if refusal is None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return refusal
+
+
+async def _send_icon(_request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(_ICON)
 
 
 def serve(

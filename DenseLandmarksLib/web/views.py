@@ -86,6 +86,16 @@ class View:
         if min(x, y) > 0 and side_mm > 0:
             self.node.SetFieldOfView(x * side_mm / min(x, y), y * side_mm / min(x, y), z)
 
+    def press_delete(self) -> None:
+        """Slicer's own key: a point that the mouse is over is taken away."""
+        self.area.catch_up()
+        interactor = self.slicer_view.interactor()
+        interactor.SetKeyEventInformation(0, 0, chr(127), 0, "Delete")
+        # A point that was moved from under the mouse and back is one that the mouse comes to.
+        for event in ("LeaveEvent", "EnterEvent", "MouseMoveEvent", "KeyPressEvent", "KeyReleaseEvent"):
+            interactor.InvokeEvent(event)
+        self.pictures.wake()
+
     def _is_fitted(self) -> bool:
         return self._fitted is not None and self._fitted == self._plane()
 
@@ -135,6 +145,11 @@ class Views:
         """Have all of the image seen in all views."""
         for view in self.views.values():
             view.fit()
+
+    def press_delete(self, name: str) -> None:
+        """The key Delete, while the mouse is over a view."""
+        if name in self.views:
+            self.views[name].press_delete()
 
     def look_at(self, world_ras_mm: FloatArray, side_mm: float) -> None:
         """Centre all slice views on a point of the world, ``side_mm`` of it to be seen along their shorter side."""

@@ -14,7 +14,7 @@ from Testing.extension.cmake_language import read_commands
 from Testing.extension.installed_files import Installed
 from Testing.extension.lay_out import ROOT, Layout, lay_out
 
-NOT_INSTALLED = ("Resources/Screenshots", "Resources/ExtensionsIndex")
+NOT_INSTALLED = ("Resources/Screenshots/", "Resources/ExtensionsIndex/", "Resources/JupyterHub/")
 
 
 def files_below(folder: Path) -> set[str]:
@@ -34,6 +34,12 @@ def test_every_file_of_the_library_and_every_resource_is_installed(layout: Layou
         wanted = {file for file in wanted if not file.startswith(NOT_INSTALLED)}
         assert len(wanted) > 8
         assert {f"{folder}/{file}" for file in files_below(layout.scripted_modules / folder)} == wanted
+
+
+@pytest.mark.parametrize("folder", NOT_INSTALLED)
+def test_what_is_for_web_pages_and_servers_stays_in_the_source_tree(folder: str, layout: Layout) -> None:
+    assert files_below(ROOT / folder)
+    assert not (layout.scripted_modules / folder).exists()
 
 
 @pytest.mark.parametrize(

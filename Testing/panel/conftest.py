@@ -11,7 +11,9 @@ import pytest
 
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.worker.client import Worker
 from Testing.host.conftest import collect_ignore_glob, host, host_with_view  # noqa: F401 - fixtures
+from Testing.panel.lent_worker import LentWorker
 from Testing.scene.open_cases import chest_library, predict
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ def widget(host: Host) -> Any:  # noqa: F811
 def widget_with_view(host_with_view: Host) -> Any:  # noqa: F811
     """The module's widget, open, with a red view."""
     return host_with_view.create_widget(ROOT / "DenseLandmarks", "DenseLandmarks")
+
+
+@pytest.fixture
+def warm(warm_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions come from a worker that runs already; for tests that are not about its start."""
+    monkeypatch.setattr("DenseLandmarksLib.panel.frame.Worker", lambda launch: LentWorker(warm_worker))
 
 
 @pytest.fixture

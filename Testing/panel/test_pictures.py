@@ -13,6 +13,7 @@ from Testing.host import Host
 from Testing.panel import pictures
 
 
+@pytest.mark.usefixtures("warm")
 def test_eight_states_are_drawn(host_with_view: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = host_with_view.screen.view.render_window().GetSize()  # type: ignore[union-attr]
     monkeypatch.setattr(pictures, "VIEW", tuple(size))

@@ -87,6 +87,7 @@ def test_the_application_is_never_held_up(host: Host, ready: Any) -> None:
     assert gaps[-1] < 0.5, f"the longest pause was {gaps[-1]:.2f} s"
 
 
+@pytest.mark.usefixtures("warm")
 def test_the_log_can_be_read_and_copied(host: Host, ready: Any) -> None:
     ui = ready.ui
     host.click(ui.predictButton)
@@ -100,6 +101,7 @@ def test_the_log_can_be_read_and_copied(host: Host, ready: Any) -> None:
     assert QtWidgets.QApplication.clipboard().text() == ready.bench.predicting.log
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_film_that_lies_on_its_side_is_doubted_and_predicted_as_advised(host: Host, widget: Any) -> None:
     from DenseLandmarksLib.panel.sample_data import SAMPLES
 
@@ -200,6 +202,7 @@ def test_nothing_breaks_in_mid_prediction(host: Host, widget: Any, ready: Any, h
         assert not ready.ui.predictButton.enabled
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_worker_that_dies_is_told_in_one_line(
     host: Host, ready: Any, tiny_bundle: Path, tmp_path: Path, library: Library
 ) -> None:

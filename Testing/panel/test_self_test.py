@@ -20,6 +20,7 @@ def test_the_self_test_holds(host_with_view: Host, widget_with_view: Any, tmp_pa
     assert not (user / "journals").exists(), "the test left something in the user's own folder"
 
 
+@pytest.mark.usefixtures("warm")
 def test_slicer_finds_the_test_by_its_name(host_with_view: Host, widget_with_view: Any) -> None:
     host_with_view.testing = True
     import slicer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,7 +20,11 @@ import SimpleITK as sitk
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import METADATA
+from DenseLandmarksLib.models.manage_versions import add_version
+from DenseLandmarksLib.models.versions import SHIPPED, list_versions
 from Testing.scene.open_cases import chest_library, edits_on_disk, point_lps_mm, predict
+from Testing.scene.saved_scene import read_scene, save_scene
 
 pytest.importorskip("trame_slicer", reason="trame-slicer is not installed: there is no page", exc_type=ImportError)
 if find_library("EGL") is None:
@@ -42,6 +47,7 @@ class Person:
 
         vtkObject.GlobalWarningDisplayOff()  # about the X server that is not there
         app = SlicerApp()
+        self.scene = app.scene
         self.server = get_server(secrets.token_hex(8), client_type="vue3")
         self.bench = Workbench(app.scene, "anna", lambda line: None, data_folder=user)
         self.bench.open_library(folder)
@@ -172,8 +178,9 @@ def test_a_volume_is_in_four_views(anna: Person, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 999, (6, 40, 50)).astype(np.int16)
     sitk.WriteImage(sitk.GetImageFromArray(pixels), str(tmp_path / "head.nrrd"))
     case = anna.bench.library.add(tmp_path / "head.nrrd")
-    anna.does("added", case.id)
-    assert anna.sees("message") == "head: added to chests."
+    anna.does("added", [case.id], [])
+    assert anna.sees("message") == "Added: 1 of 1 images."
+    assert anna.sees("case_name") == "head"
     assert not anna.sees("is_radiograph")
     assert all(view.pictures.is_in_sight for view in anna.page.views.views.values())
     before = anna.view.node.GetSliceOffset(), anna.view.node.GetFieldOfView()[0]
@@ -248,6 +255,29 @@ def test_a_key_that_is_typed_into_a_field_deletes_nothing(at_work: Person) -> No
         at_work.mouse(kind, *at_work.pixel_of(name), key="Delete", keyCode=127)
     at_work.page.tick()
     assert not at_work.sees("can_redo")
+    assert at_work.row(name)["state"] == "predicted"
+
+
+def test_delete_over_a_landmark_says_that_it_is_absent(at_work: Person, tmp_path: Path) -> None:
+    name = at_work.sees("rows")[0]["name"]
+    at_work.does("pick", name, False, False)
+    x, y = at_work.pixel_of(name)
+    at_work.drags((x, y), (x + 40, y - 30))
+    at_work.does("undo")
+    before = edits_on_disk(tmp_path / "user")
+    at_work.mouse("MouseMove", x + 200, y + 150)
+    at_work.draws()
+    at_work.does("delete_point", "Red")  # beside every point
+    assert edits_on_disk(tmp_path / "user") == before
+    at_work.drags((x, y), (x + 40, y - 30))
+    at_work.does("undo")
+    at_work.mouse("MouseMove", x, y)
+    at_work.draws()
+    at_work.does("delete_point", "../Red")
+    at_work.does("delete_point", "Red")
+    assert at_work.row(name)["state"] == "absent"
+    assert edits_on_disk(tmp_path / "user")[-1] == "Absent"
+    at_work.does("undo")
     assert at_work.row(name)["state"] == "predicted"
 
 
@@ -378,6 +408,111 @@ def test_unsaved_work_of_a_session_that_broke_off_is_offered(at_work: Person, li
     assert again.sees("notice") == ""
     assert "absent" in {row["state"] for row in again.sees("rows")}
     again.leaves()
+
+
+@pytest.mark.parametrize(("answer", "states"), [("notice_yes", {"verified"}), ("notice_no", {"predicted"})])
+def test_a_scene_older_than_its_library_asks_which_to_keep(
+    at_work: Person, library: Library, tmp_path: Path, answer: str, states: set[str]
+) -> None:
+    at_work.does("save")
+    save_scene(at_work.scene, tmp_path / "scene.mrb")
+    at_work.does("accept_all")
+    at_work.does("save")
+    at_work.leaves()
+    again = Person(library.folder, tmp_path / "user")
+    again.scene.SetDataIOManager(None)  # it has no place to unpack a bundle in
+    read_scene(tmp_path / "scene.mrb", again.scene)
+    again.bench.reopen()
+    again.page.tick()
+    assert "Both are shown: keep the library's, or the scene's (faint)." in again.sees("notice")
+    assert (again.sees("notice_yes"), again.sees("notice_no")) == ("Keep the library's", "Keep the scene's")
+    assert not again.sees("notice_discards")
+    again.does(answer)
+    assert again.sees("notice") == ""
+    assert {row["state"] for row in again.sees("rows")} == states
+    again.leaves()
+
+
+def test_lost_work_is_discarded_for_good(at_work: Person, library: Library, tmp_path: Path) -> None:
+    at_work.leaves()
+    again = Person(library.folder, tmp_path / "user")
+    again.opens("chest-0")
+    assert again.sees("notice_discards")  # the browser asks once more
+    again.does("notice_no")
+    assert again.sees("notice") == ""
+    assert again.bench.session.recoverable == ()
+    again.leaves()
+
+
+def test_what_became_of_images_that_were_sent_is_told(anna: Person) -> None:
+    case_id = anna.bench.library.cases()[1].id
+    anna.does("added", [case_id], ["a.png: expected an image, got a letter."])
+    assert anna.sees("message") == "Added: 1 of 2 images. a.png: expected an image, got a letter."
+    assert anna.sees("case_name") == "chest-1"
+    anna.does("added", [], ["a.csv: expected landmarks, got none."])
+    assert anna.sees("message") == "a.csv: expected landmarks, got none."
+    anna.does("added", ["../other"], [])
+    assert anna.sees("message").startswith("expected a case of this library")
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A second version of the shipped model, 9.0, in the user's data folder; returns the folder of that model's versions."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    shutil.copytree(SHIPPED / "chest-xray", tmp_path / "retrained")
+    path = tmp_path / "retrained" / METADATA
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "9.0"}))
+    return add_version(tmp_path / "retrained").folder.parent
+
+
+def test_one_version_alone_shows_no_row(tmp_path: Path, anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    anna.page.show()
+    assert len(anna.sees("versions")) == 1
+
+
+def test_another_version_is_used_and_deleted(models: Path, anna: Person) -> None:
+    shipped = json.loads((SHIPPED / "chest-xray" / METADATA).read_text())["version"]
+    assert [one["title"] for one in anna.sees("versions")] == [f"{shipped} (shipped) · in use", "9.0"]
+    assert anna.sees("version") == 0
+    assert not anna.sees("can_use_version")
+    anna.chooses(version=1)
+    assert anna.sees("can_use_version")
+    assert anna.sees("can_delete_version")
+    assert anna.sees("version_name") == "chest-xray 9.0"
+    anna.does("use_version")
+    assert anna.sees("model_about")["name"] == "chest-xray 9.0"
+    assert [one["title"] for one in anna.sees("versions")] == [f"{shipped} (shipped)", "9.0 · in use"]
+    anna.does("delete_version")
+    assert "not active" in anna.sees("message")
+    anna.chooses(version=0)
+    assert not anna.sees("can_delete_version")
+    anna.does("delete_version")
+    assert "came with the program" in anna.sees("message")
+    anna.does("use_version")
+    anna.chooses(version=1)
+    anna.does("delete_version")
+    assert [one.version for one in list_versions("chest-xray")] == [shipped]
+    assert len(anna.sees("versions")) == 1
+    assert not (models / "9.0").exists()
+    for row in (-1, 1, "../..", None, [0]):
+        anna.chooses(version=row)
+        anna.does("delete_version")
+    assert len(list_versions("chest-xray")) == 1
+
+
+def test_the_model_card_is_read_in_the_page(models: Path, anna: Person) -> None:
+    card = (SHIPPED / "chest-xray" / "docs" / "README.md").read_text()
+    assert anna.sees("card") == ""
+    anna.chooses(card_open=True, model="../../etc")
+    assert anna.sees("card") == card
+    assert anna.sees("model_about")["rows"][-1]["has_card"]
+    (models / "9.0" / "docs" / "README.md").write_bytes(b"by others \xff")
+    anna.chooses(version=1, model="chest-xray")
+    anna.does("use_version")
+    assert anna.sees("card") == "by others \ufffd"
+    anna.chooses(card_open=False)
+    assert anna.sees("card") == ""
 
 
 def test_exported_files_can_be_fetched(at_work: Person, tmp_path: Path) -> None:

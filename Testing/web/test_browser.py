@@ -180,6 +180,17 @@ def test_a_case_from_the_list_to_the_disk(page: Any, films: Library) -> None:
     save(page, films, "film-0")
     assert np.allclose(index_on_disk(films, "film-0", name), start_ij, atol=1e-3)
 
+    # Slicer's own key over a landmark says that it is absent, and not while somebody types.
+    page.mouse.move(*view.screen(start_ij))
+    page.wait_for_timeout(500)
+    page.focus("#filter")
+    page.keyboard.press("Delete")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Delete")
+    until(lambda: page.inner_text("#left").startswith("165 of 166"), page, "the landmark under the mouse is absent")
+    page.click("#undo")
+    until(lambda: page.inner_text("#left").startswith("166 of 166"), page, "it is there again")
+
     # One is absent, by its key.
     page.click("#landmarks .v-virtual-scroll__item >> nth=0")
     page.keyboard.press("x")
@@ -244,6 +255,54 @@ def test_a_file_that_is_no_image_is_told_in_one_line(page: Any, tmp_path: Path, 
     page.set_input_files("#upload", str(tmp_path / "letter.png"))
     until(lambda: "expected" in page.inner_text("#message"), page, "it is told")
     assert len(films.cases()) == 2
+
+
+@pytest.fixture
+def slow(page: Any, tmp_path: Path) -> list[str]:
+    """Three images of 4 MB, and a line that takes 2 MB in a second."""
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 2_000_000}
+    line.send("Network.emulateNetworkConditions", speed)
+    paths = [str(tmp_path / f"large-{number}.png") for number in range(3)]
+    for number, path in enumerate(paths):
+        pixels = np.random.default_rng(number).integers(0, 255, (2000, 2000), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, compress_level=0)
+    return paths
+
+
+def is_adding(page: Any) -> bool:
+    return bool(page.is_disabled("#add-images"))
+
+
+def test_images_that_are_added_say_how_far_they_are_and_can_be_stopped(
+    page: Any, films: Library, slow: list[str]
+) -> None:
+    page.set_input_files("#upload", slow)
+    seen: list[float] = []
+
+    def look() -> bool:
+        seen.append(float(page.get_attribute("#adding [role=progressbar]", "aria-valuenow")))
+        return "1 of 3 files" in page.inner_text("#adding") and seen[-1] > 40
+
+    until(lambda: page.is_visible("#adding"), page, "it is seen that images are added")
+    until(look, page, "the second file is on its way")
+    assert seen == sorted(seen)
+    assert len({part for part in seen if part < 33}) > 2, "the bytes of a file are not counted"
+    page.click("#cancel-adding")
+    until(lambda: page.inner_text("#message") == "Added: 1 of 1 images.", page, "it is told what came in")
+    assert not page.is_visible("#adding")
+    assert page.inner_text("#case-name") == "large-0"
+    until(lambda: not list(films.folder.glob(".writing-*")), page, "nothing is left of the second file")
+    assert sorted(entry.name for entry in films.cases()) == ["film-0", "film-1", "large-0"]
+
+
+def test_a_tab_that_is_reloaded_while_images_are_added_can_add_again(page: Any, slow: list[str]) -> None:
+    page.set_input_files("#upload", slow)
+    until(lambda: is_adding(page), page, "images are added")
+    page.reload()
+    page.wait_for_selector("#case-name", state="attached")
+    until(lambda: not is_adding(page), page, "images can be added again")
 
 
 def _children(pid: int) -> list[int]:

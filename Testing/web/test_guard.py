@@ -23,6 +23,7 @@ ROUTES = (
     ("GET", "/index.html"),
     ("GET", "/vue.global.js"),
     ("GET", "/no/such/page"),
+    ("GET", "/favicon.ico"),
     ("GET", "/ws"),
     ("GET", "/download/anything"),
     ("POST", "/paraview/"),

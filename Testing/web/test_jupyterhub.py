@@ -169,7 +169,7 @@ async def state_on_a_case(hub: Hub, name: str) -> str:
         seen = asyncio.Event()
         client.on_picture = lambda *_: seen.set()
         try:
-            await client.trigger("added", case_id)
+            await client.trigger("added", [case_id], [])
             await client.wait_until(lambda state: state["case_id"] == case_id)
             await client.call("trame.rca.size", "Red", "", {"w": 200, "h": 200, "p": 1})
             await asyncio.wait_for(seen.wait(), 30)

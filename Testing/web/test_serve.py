@@ -100,6 +100,13 @@ def test_a_closed_tab_and_a_reload_come_back_to_the_same_work(process: subproces
     assert process.poll() is None
 
 
+def test_the_page_has_the_icon_of_the_extension(speaker: Speaker) -> None:
+    answer = speaker.send("GET", "/favicon.ico")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.body == (ROOT / "Resources" / "Icons" / "DenseLandmarks.png").read_bytes()
+
+
 # Messages.
 
 

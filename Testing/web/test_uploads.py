@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -406,6 +408,19 @@ def test_no_route_leads_to_another_file(speaker: Speaker, library: Library, tmp_
     inside = {name for name in all_below(tmp_path) if not name.startswith("library")}
     assert inside == {name for name in before if not name.startswith("library")}, "something was written elsewhere"
     assert secret.read_text() == "what nobody may read"
+
+
+@pytest.mark.parametrize("as_form", [True, False], ids=["in a form", "in the address"])
+@pytest.mark.parametrize("name", ["../planted.png", "../../planted.png", "{folder}/planted.png", "..\\planted.png"])
+def test_a_file_lies_in_its_case_and_nowhere_else(
+    speaker: Speaker, library: Library, tmp_path: Path, name: str, as_form: bool
+) -> None:
+    name = name.format(folder=tmp_path)
+    sent = form((name, film(9))) if as_form else (film(9), {})
+    answer = speaker.send("POST", "/upload" if as_form else f"/upload?name={quote(name)}", *sent)
+    assert answer.status == 201, answer.text
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == film(9)]
+    assert written == [library.case(json.loads(answer.text)["case"]).image_path]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return window.trame && window.trame.trigger("give_up");
+    const view = document.querySelector(".view:hover");
+    if (event.key === "Delete" && view && !event.repeat && !isTyping()) {
+      return window.trame.trigger("delete_point", [view.id.replace("view-", "")]); // Slicer's own key
+    }
     const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const held = (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + (event.shiftKey ? "Shift+" : "") + (event.altKey ? "Alt+" : "");
     const id = KEYS[held + name];
@@ -31,24 +35,39 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest && event.target.closest("button");
     if (button) button.blur();
+    if (button && button.id === "cancel-adding" && underWay) {
+      isCancelled = true;
+      underWay.abort();
+    }
   });
 
+  let underWay = null, isCancelled = false;
+  function post(file, onPart) {
+    return new Promise((done) => {
+      const request = underWay = new XMLHttpRequest();
+      request.upload.onprogress = (event) => onPart(event.loaded / Math.max(1, event.total));
+      request.onloadend = () => done(request);
+      request.open("POST", `upload?name=${encodeURIComponent(file.name)}`);
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.send(file);
+    });
+  }
+
   async function send(files) {
-    let opened = null;
-    for (const [number, file] of files.entries()) {
-      window.trame.state.set("adding", `sending ${number + 1} of ${files.length} …`);
-      try {
-        const answer = await fetch(`upload?name=${encodeURIComponent(file.name)}`, {
-          method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
-        });
-        if (answer.ok) opened = opened || (await answer.json()).case;
-        else window.trame.trigger("not_sent", [file.name, (await answer.text()).trim()]);
-      } catch (error) {
-        window.trame.trigger("not_sent", [file.name, "expected the server to take the file, got no answer. Try again."]);
-      }
+    const cases = [], notes = [], state = window.trame.state;
+    isCancelled = false;
+    for (const [done, file] of files.entries()) {
+      const show = (part) => state.set("adding", { done, total: files.length, percent: (100 * (done + part)) / files.length });
+      show(0);
+      const request = await post(file, show);
+      if (isCancelled) break;
+      if (request.status !== 201) {
+        const why = request.responseText.trim() || "expected the server to take the file, got no answer. Try again.";
+        notes.push(why.startsWith(file.name) ? why : `${file.name}: ${why}`);
+      } else if (JSON.parse(request.responseText).case) cases.push(JSON.parse(request.responseText).case);
     }
-    window.trame.state.set("adding", "");
-    if (opened) window.trame.trigger("added", [opened]);
+    state.set("adding", null);
+    if (cases.length || notes.length || isCancelled) window.trame.trigger("added", [cases, notes]);
   }
 
   document.addEventListener("change", (event) => {

@@ -1,0 +1,84 @@
+"""The page in a browser says what the panel says, in the same order: whoever knows one knows the other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from Testing.host import Host
+
+pytest.importorskip("trame_slicer", reason="trame-slicer is not installed: there is no page", exc_type=ImportError)
+
+ROOT = Path(__file__).resolve().parents[2]
+FORM = ROOT / "Resources" / "UI" / "DenseLandmarks.ui"
+PAGE = ROOT / "DenseLandmarksLib" / "web"
+# Files and folders are the browser's in a page, structures are edited in 3D Slicer.
+NOT_IN_THE_PAGE = {"openLibraryButton", "editStructuresButton"}
+
+
+def texts_of(kind: str) -> dict[str, str]:
+    """What the form's widgets of a class say at first, by their names, from top to bottom."""
+    widgets = ElementTree.parse(FORM).iter("widget")
+    said = {
+        widget.get("name", ""): widget.find("property[@name='text']/string")
+        for widget in widgets
+        if widget.get("class") == kind
+    }
+    return {name: text.text or "" for name, text in said.items() if text is not None}
+
+
+@pytest.mark.parametrize(
+    ("panel", "page"),
+    [
+        ("Device", "DEVICES"),
+        ("CaseOrder", "ORDERS"),
+        ("Shown", "SHOWN"),
+        ("ExportScope", "SCOPES"),
+        ("ExportFormat", "FORMATS"),
+    ],
+)
+def test_lists_offer_the_same_in_the_same_order(host: Host, panel: str, page: str) -> None:
+    from DenseLandmarksLib.panel import choices
+    from DenseLandmarksLib.web import state
+
+    assert tuple((one.value, one.label()) for one in getattr(choices, panel)) == getattr(state, page)
+
+
+def test_sections_have_the_same_titles_in_the_same_order() -> None:
+    from DenseLandmarksLib.web.page import TITLES
+
+    assert tuple(text for text in texts_of("ctkCollapsibleButton").values() if text[0].isdigit()) == TITLES
+
+
+def test_keys_press_the_same_buttons(host: Host) -> None:
+    from DenseLandmarksLib.panel.shortcuts import KEYS
+
+    script = (PAGE / "browser" / "page.js").read_text(encoding="utf-8")
+    (inside,) = re.findall(r"const KEYS = \{(.*?)\};", script, re.DOTALL)
+    keys = dict(re.findall(r'"?([\w+]+)"?: "(\w+)"', inside))
+    of_page = {key.replace("Enter", "Return").casefold(): f"{button}Button" for key, button in keys.items()}
+    assert of_page == {key.casefold(): button for key, button in KEYS.items()}
+
+
+def test_states_of_a_landmark_are_called_the_same(host: Host) -> None:
+    from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
+    from DenseLandmarksLib.panel import landmark_rows as of_panel
+    from DenseLandmarksLib.web import landmark_rows as of_page
+
+    for presence in Presence:
+        for review in Review:
+            cell: Any = of_panel._state_cell(presence, review)
+            text, tip, colour = of_page._words(presence, review)
+            assert (cell.text, cell.tip, "#{:02x}{:02x}{:02x}".format(*cell.colour)) == (text, tip, colour)
+
+
+def test_every_button_of_the_panel_is_in_the_page() -> None:
+    """But for the three dots of a dialog, which the browser may not need."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.py")))
+    buttons = {name: re.escape(text.rstrip("…")) for name, text in texts_of("QPushButton").items() if text}
+    missing = {name for name, text in buttons.items() if not re.search(f"[\"']{text}…?[\"']", sources)}
+    assert missing == NOT_IN_THE_PAGE
