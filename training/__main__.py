@@ -18,6 +18,7 @@ COMMANDS = {
     "calibrate": "limits of plausibility from models that were trained without a fold",
     "define-landmark": "template coordinate of a point seen in one annotated image",
     "new-landmarks": "measure landmarks that the model was never trained on",
+    "neck-phantoms": "write a data folder of synthetic neck CTA volumes with exact truth",
     "pack": "bring a data folder into one file for a machine without the images",
 }
 
