@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,10 @@ exit status: 0 all images predicted, doubtful ones too; 2 at least one failed, o
 
 
 def model_table() -> str:
-    """All versions of all models with what they find, their measured errors and where they lie, as text."""
+    """All versions of all models with what they find, their measured errors and where they lie, as text.
+
+    Those that are for demonstration come last.
+    """
     rows: list[tuple[str, ...]] = [("model", "active", "finds", "measured on", *HEADLINE.values(), "where")]
     problems: list[str] = []
     for version in (version for name in model_names() for version in list_versions(name)):
@@ -56,7 +59,10 @@ def model_table() -> str:
             problems.append(f"{version.name} {version.version} cannot be used: {version.problem}")
             continue
         metadata = version.metadata
-        finds = f"{len(metadata['structures'])} structures, {len(metadata['landmark_names'])} landmarks"
+        structures = len(metadata["structures"])
+        finds = f"{structures} structures, " if structures else ""
+        finds += f"{len(metadata['landmark_names'])} landmarks"
+        finds += " (demonstration)" if metadata.get("demonstration") is True else ""
         measured = metadata.get("measured")
         figures = ["not measured"] + [""] * len(HEADLINE)
         if measured:
@@ -100,8 +106,22 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
-def refuse_misfits(bundle: Bundle, landmarks: Sequence[NewLandmark]) -> None:
-    """Raises :class:`InputError` for a new landmark that cannot be looked up with this model."""
+def refuse_misfits(bundle: Bundle, options: Options) -> None:
+    """Raises :class:`InputError` for what this model cannot do: turn a volume, or look up such a new landmark."""
+    turned = options.turn_deg is not None or options.flip is not None or options.laterality
+    if turned and not bundle.is_for_radiographs:
+        raise InputError(
+            f"expected a model for radiographs for --turn, --flip and --laterality, got {bundle.name}, which finds its "
+            "way in volumes however they are stored. Omit these options."
+        )
+    landmarks = options.new_landmarks
+    if not landmarks:
+        return
+    if bundle.template is None:
+        raise InputError(
+            f"expected a model with structures for --landmark, got {bundle.name}, which finds landmarks only. Omit "
+            "--landmark, or choose another model."
+        )
     template = bundle.template
     for landmark in landmarks:
         try:
@@ -120,7 +140,7 @@ def predict(arguments: argparse.Namespace) -> int:
         folders = ", ".join(map(str, arguments.images))
         raise InputError(f"expected images in {folders}, got {others} other files. Name the folder that holds them.")
     bundle = load_bundle(find_bundle(arguments.model))
-    refuse_misfits(bundle, options.new_landmarks)
+    refuse_misfits(bundle, options)
     salt = installation_salt()
     with Worker().client() as client:
         predictor = WorkerPredictor(client, bundle.folder, arguments.device)

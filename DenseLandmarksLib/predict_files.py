@@ -29,6 +29,7 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.expectation import choose_view
+from DenseLandmarksLib.models.fitting_models import refuse_misfit
 from DenseLandmarksLib.models.look_up import with_landmarks
 from DenseLandmarksLib.models.prediction import Predictor
 
@@ -106,6 +107,7 @@ def predict_files(
             if resume and names.is_done(row) and results_are_whole(folder, row.name):
                 yield Outcome(names.keep(row), was_done=True)
                 continue
+            refuse_misfit(bundle, image.name, image.geometry.size[2])
             view, reason = choose_view(
                 bundle.expectation, image.acquisition, options.turn_deg, options.flip, options.laterality
             )

@@ -104,6 +104,26 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, chest_template: Templa
     return folder
 
 
+@pytest.fixture(scope="session")
+def volume_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle for volumes that finds what :func:`~Testing.models.neck_finder.marked_volume` shows."""
+    from Testing.models.neck_finder import write_neck_finder
+
+    return write_neck_finder(tmp_path_factory.mktemp("bundles") / "neck-finder")
+
+
+@pytest.fixture(scope="session")
+def neck_phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A neck CTA phantom of 64^3 voxels of 2 mm, called as our phantoms are."""
+    import SimpleITK as sitk
+
+    from training.neck_phantoms import neck_phantom
+
+    path = tmp_path_factory.mktemp("phantoms") / "neck-phantom-3.nrrd"
+    sitk.WriteImage(neck_phantom(3, (64, 64, 64), 2.0)[0], path)
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_test_touches_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What an installation keeps for itself goes into a temporary folder, in child processes too."""

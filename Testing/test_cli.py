@@ -20,6 +20,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models import versions
 from DenseLandmarksLib.models.bundle import METADATA, WEIGHTS
 from DenseLandmarksLib.models.manage_versions import add_version, set_active
+from Testing.models.volume_model import write_volume_bundle
 from training.__main__ import main as training_main
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
@@ -298,3 +299,34 @@ def test_the_demonstration_takes_a_persons_own_image(
     capsys.readouterr()
     assert training_main([*command, str(tmp_path / "nothing.dcm")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_demonstrations_are_listed_last_and_as_such(
+    capsys: pytest.CaptureFixture[str], tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "shipped" / "tiny")
+    write_volume_bundle(tmp_path / "shipped" / "a-phantom", demonstration=True)
+    monkeypatch.setattr(versions, "SHIPPED", tmp_path / "shipped")
+    assert cli.main(["models"]) == 0
+    _, tiny, demonstration = capsys.readouterr().out.splitlines()
+    assert tiny.startswith("tiny 1.0.0")
+    assert "5 structures, " in tiny
+    assert re.match(r"a-phantom 1\.0\.0 +yes +4 landmarks \(demonstration\) +not measured", demonstration)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--turn", 90), "expected a model for radiographs for --turn, --flip and --laterality, got neck"),
+        (("--no-flip",), "expected a model for radiographs for --turn, --flip and --laterality, got neck"),
+        (("--landmark", "apex=heart:0.3,0.8"), "expected a model with structures for --landmark, got neck"),
+    ],
+)
+def test_what_a_model_for_volumes_cannot_do_is_told_before_a_worker_starts(
+    capsys: pytest.CaptureFixture[str], chest_png: Path, tmp_path: Path, option: tuple[object, ...], told: str
+) -> None:
+    neck = write_volume_bundle(tmp_path / "neck")
+    status, out, err = predict(capsys, chest_png, "--model", neck, "--output", tmp_path / "out", *option)
+    assert (status, out, len(err)) == (2, "", 1)
+    assert told in err[0]
+    assert not (tmp_path / "out").exists()

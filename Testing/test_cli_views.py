@@ -33,7 +33,7 @@ def film(chest_template: Template) -> NDArray[np.uint16]:
 def bundle_that_expects(source: Path, folder: Path, expectation: Expectation) -> Path:
     bundle = load_bundle(source)
     inference = {**bundle.inference, "expects": asdict(expectation)}
-    save_bundle(folder, bundle.metadata, inference, bundle.template, dict(bundle.weights), "", "")
+    save_bundle(folder, bundle.metadata, inference, bundle.family_files(), dict(bundle.weights), "", "")
     return folder
 
 

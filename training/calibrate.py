@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tu
     Returns them and the number of cases that seemed turned. Raises :class:`InputError` for a model that was trained on
     all cases, or when two held out the same fold.
     """
-    from DenseLandmarksLib.models.registry import open_bundle
+    from DenseLandmarksLib.models.predictors.dense_shape import open_dense_shape
+    from DenseLandmarksLib.models.registry import choose_device
 
     dataset = read_dataset(data).of_split("train")
     measures: list[dict[str, float]] = []
@@ -55,7 +57,7 @@ def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tu
             what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
             raise InputError(f"expected models of 'fit --fold', each without another fold, got {what}: {folder}.")
         folds.add(fold)
-        predictor = open_bundle(bundle, device)
+        predictor = open_dense_shape(bundle, choose_device(device))
         predictor.limits = {}
         cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
@@ -99,6 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate and say what came of it."""
+    if load_bundle(arguments.model).template is None:
+        from training.calibrate_volumes import calibrate_volumes
+
+        measured = calibrate_volumes(arguments.model, arguments.folds, arguments.data, arguments.device)
+        print(json.dumps(measured, indent=1))
+        return 0
     entry = calibrate(arguments.model, arguments.folds, arguments.data, arguments.device)
     print(f"limits over {entry['cases']} cases that their model did not see ({entry['above']} above them):")
     for name, limit in entry["limits"].items():

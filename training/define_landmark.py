@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print ``NAME=STRUCTURE:U,V`` of the point; raises :class:`InputError` for an unknown case or structure."""
-    template = load_bundle(find_bundle(arguments.model)).template
+    template = load_bundle(find_bundle(arguments.model)).need_template()
     dataset = read_dataset(arguments.data)
     cases = {case.name: case for case in dataset.cases}
     for what, name, known in (

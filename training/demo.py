@@ -27,9 +27,10 @@ PHANTOM_SIZE = (512, 512)
 def on_phantom(model: str, output: Path, device: str, seed: int) -> None:
     """Draw a phantom, predict it, print errors against its exact truth, and write all results."""
     bundle = load_bundle(find_bundle(model))
-    template = bundle.template.with_landmark(NEW_STRUCTURE, NEW_LANDMARK, NEW_UV)
+    shape = bundle.need_template()
+    template = shape.with_landmark(NEW_STRUCTURE, NEW_LANDMARK, NEW_UV)
     predictor = open_bundle(replace(bundle, template=template), device)
-    phantom = draw_phantom(bundle.template, seed, PHANTOM_SIZE)
+    phantom = draw_phantom(shape, seed, PHANTOM_SIZE)
     image = phantom_image(phantom)
     prediction = predictor.predict(image)
 
@@ -39,7 +40,7 @@ def on_phantom(model: str, output: Path, device: str, seed: int) -> None:
     print(f"{image.name}, model {bundle.name} {bundle.version} on {prediction.device} ({SYNTHETIC})")
     print(f"  {'structure':<16}{'Dice %':>8}{'landmark error mm':>20}")
     for s, name in enumerate(prediction.structures):
-        mask = prediction.grid.mask_on_image(prediction.masks[s])
+        mask = prediction.need_grid().mask_on_image(prediction.masks[s])
         rows = [i for i in prediction.landmarks.of_structure(name) if template.landmark_names[i] != NEW_LANDMARK]
         print(f"  {name:<16}{dice_percent(mask, phantom.masks[s]):8.1f}{error_mm[rows].mean():20.2f}")
     new = template.landmark_names.index(NEW_LANDMARK)

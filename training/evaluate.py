@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,10 +17,10 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels, pixels_from_lp
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
-from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.polygon import contour_tangents, polygon_mask
 from DenseLandmarksLib.models.prediction import Prediction, Predictor
 from training.data import Case, Dataset
+from training.data_folder import AnnotatedCases, CaseT
 from training.evaluation_report import (
     METRICS,
     CaseMeasurement,
@@ -28,19 +28,23 @@ from training.evaluation_report import (
     Values,
     build_report,
     compare_reports,
-    markdown_of,
     read_report,
 )
-from training.measuring import add_request, open_request, write_report
+from training.evaluation_table import markdown_of
+from training.landmark_measurement import match_landmarks, measure_landmarks
+from training.measure_volume import measure_volume_case, read_volume_case
+from training.measuring import add_request, open_any_request, write_report
 from training.metrics import (
     LandmarkErrors,
     dice_percent,
     is_simple_polygon,
-    landmark_errors_mm,
     landmark_surface_distances_mm,
     surface_distances_mm,
-    within_ellipse,
 )
+from training.volume_data import VolumeDataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -81,62 +85,44 @@ def measure_case(
     contours: Sequence[str],
     absence_is_real: bool = False,
 ) -> CaseMeasurement:
-    """Measure one prediction against the truth.
+    """Measure one prediction of a radiograph against the truth.
 
     Masks are measured on the model's grid, as in the paper, against the polygon of the truth's landmarks; landmarks in
     physical millimetres. ``contours`` names the structures whose landmarks are a contour. A missing row in a data set
     means not annotated; only with ``absence_is_real`` does it mean absent, so that a landmark that the model calls
     present there is a false alarm.
 
-    Raises ``ValueError`` when the model gives no position for a landmark that it names: a best guess is part of its
-    contract, and leaving the landmark out would flatter it.
+    Raises :class:`InputError` when the model is one for volumes, ``ValueError`` when it gives no position for a landmark
+    that it names.
     """
-    count = len(dataset.landmark_names)
-    row_of = {name: row for row, name in enumerate(prediction.landmarks.names)}
-    rows = np.array([row_of.get(name, -1) for name in dataset.landmark_names], np.intp)
-    named = rows >= 0
-    points_lps_mm = np.full((count, 3), np.nan)
-    points_lps_mm[named] = prediction.landmarks.points_lps_mm[rows[named]]
-    if not np.isfinite(points_lps_mm[named]).all():
-        lost = np.flatnonzero(named & ~np.isfinite(points_lps_mm).all(axis=1))
-        names = ", ".join(dataset.landmark_names[i] for i in lost)
-        raise ValueError(f"model {prediction.model_name} gives no best guess for {names} in case {case.name}")
-    points_px = pixels_from_lps_mm(image.geometry, points_lps_mm)
-    present = np.zeros(count, bool)
-    present[named] = [prediction.landmarks.presence[row] is Presence.PRESENT for row in rows[named]]
-
+    grid = prediction.grid
+    if grid is None:
+        raise InputError(
+            f"expected a model for radiographs, as {dataset.name} is of radiographs, got {prediction.model_name}, which "
+            "is for volumes. Choose another model or another data folder."
+        )
+    matched = match_landmarks(prediction, dataset.landmark_names, case.name)
+    count = len(matched.named)
+    points_px = pixels_from_lps_mm(image.geometry, matched.points_lps_mm)
     annotated = np.asarray(np.isfinite(case.points_px).all(axis=1))
     truth_lps_mm = lps_mm_from_pixels(image.geometry, case.points_px)
-    grid, spacing = prediction.grid, image.volume.GetSpacing()
-    spacing_x_mm, spacing_y_mm = grid.pixel_size(spacing[:2])
+    spacing_x_mm, spacing_y_mm = grid.pixel_size(image.volume.GetSpacing()[:2])
     spacing_yx_mm = (float(spacing_y_mm), float(spacing_x_mm))
     errors = LandmarkErrors(*(np.full(count, np.nan) for _ in LandmarkErrors._fields))
     structures = {}
     for structure in dataset.structures:
         of_structure = dataset.landmarks_of(structure)
         marked = of_structure[annotated[of_structure]]
-        measured = marked[named[marked]]
-        unmarked = of_structure[~annotated[of_structure] & named[of_structure]]
-        values: Values = dict.fromkeys(METRICS)
-        if len(measured):
-            tangents = None
-            if structure in contours:
-                # Over all annotated landmarks, also those the model does not name: it is the truth's direction.
-                tangents = contour_tangents(truth_lps_mm[marked])[named[marked]]
-            of_landmarks = landmark_errors_mm(points_lps_mm[measured], truth_lps_mm[measured], tangents)
-            for all_errors, some in zip(errors, of_landmarks, strict=True):
-                all_errors[measured] = some
-            values["tre_mm"] = float(of_landmarks.tre_mm.mean())
-            if tangents is not None:
-                values["tre_normal_mm"] = float(of_landmarks.normal_mm.mean())
-                values["tre_tangential_mm"] = float(of_landmarks.tangential_mm.mean())
-            values["missed_share"] = float(1 - present[measured].mean())
-            covariance_mm2 = prediction.landmarks.covariance_mm2[rows[measured]]
-            if covariance_mm2.any():  # a model that claims no uncertainty has none to measure
-                inside = within_ellipse(points_lps_mm[measured], truth_lps_mm[measured], covariance_mm2)
-                values["in_ellipse_90_share"] = float(inside.mean())
-        if absence_is_real and len(unmarked):
-            values["false_alarm_share"] = float(present[unmarked].mean())
+        measured = marked[matched.named[marked]]
+        absent = of_structure[~annotated[of_structure] & matched.named[of_structure] & absence_is_real]
+        tangents = None
+        if structure in contours and len(measured):
+            # Over all annotated landmarks, also those the model does not name: it is the truth's direction.
+            tangents = contour_tangents(truth_lps_mm[marked])[matched.named[marked]]
+        of_landmarks, of_errors = measure_landmarks(matched, truth_lps_mm, measured, absent, image.unit, tangents)
+        for all_errors, some in zip(errors, of_errors, strict=True):
+            all_errors[measured] = some
+        values: Values = {**dict.fromkeys(METRICS), **of_landmarks}
         if structure in contours and len(marked) == len(of_structure):
             truth = polygon_mask(grid.from_pixels(case.points_px[of_structure]), grid.size)
             if len(measured) and truth.any():
@@ -147,46 +133,112 @@ def measure_case(
                 values["dsc"] = dice_percent(predicted, truth)
                 surface = surface_distances_mm(predicted, truth, spacing_yx_mm)
                 values["asd_mm"], values["asd_predicted_to_truth_mm"] = surface
-        structures[structure] = StructureMeasurement(values, len(measured), len(unmarked))
+        structures[structure] = StructureMeasurement(values, len(measured), len(absent))
     return CaseMeasurement(
         case=case.name,
+        images="radiographs",
         unit=image.unit,
         model={"name": prediction.model_name, "version": prediction.model_version, "device": prediction.device},
         structures=structures,
-        points_px=points_px,
-        present=present,
+        landmark_names=dataset.landmark_names,
+        points_lps_mm=matched.points_lps_mm,
+        present=matched.present,
         errors=errors,
-        unnamed_landmarks=tuple(name for name, known in zip(dataset.landmark_names, named, strict=True) if not known),
+        region_ml=np.full(count, np.nan),
+        unnamed_landmarks=tuple(n for n, known in zip(dataset.landmark_names, matched.named, strict=True) if not known),
     )
 
 
-def measure_cases(
-    predictor: Predictor, dataset: Dataset, absence_is_real: bool = False, progress: bool = True
+def _measure_each(
+    predictor: Predictor,
+    dataset: AnnotatedCases[CaseT],
+    read: Callable[[CaseT], MedicalImage],
+    measure: Callable[[Prediction, MedicalImage, CaseT], CaseMeasurement],
+    progress: bool,
 ) -> tuple[CaseMeasurement, ...]:
-    """Predict and measure every case of a data set (of one split), with a progress bar on standard error.
-
-    Raises :class:`InputError` when the model names no landmark of the data set.
-    """
-    contours = contour_structures(dataset)
     measurements = []
     for case in tqdm(dataset.cases, desc="evaluate", unit="case", file=sys.stderr, disable=not progress):
-        image = read_case(case, dataset)
+        image = read(case)
         prediction = predictor.predict(image)
         if not set(prediction.landmarks.names) & set(dataset.landmark_names):
             raise InputError(
                 f"expected a model that names landmarks of {dataset.name} (such as {dataset.landmark_names[0]}), "
                 f"{prediction.model_name} names none of them. Choose another model or another data folder."
             )
-        measurements.append(measure_case(prediction, image, case, dataset, contours, absence_is_real))
+        measurements.append(measure(prediction, image, case))
     return tuple(measurements)
 
 
+def measure_cases(
+    predictor: Predictor,
+    dataset: Dataset | VolumeDataset,
+    absence_is_real: bool = False,
+    progress: bool = True,
+) -> tuple[CaseMeasurement, ...]:
+    """Predict and measure every case of a data set (of one split), with a progress bar on standard error.
+
+    ``absence_is_real`` is about radiographs: a data set of volumes states itself what is absent.
+
+    Raises :class:`InputError` when the model is for other images, or names no landmark of the data set.
+    """
+    if isinstance(dataset, VolumeDataset):
+        volumes = dataset
+        return _measure_each(
+            predictor,
+            volumes,
+            read_volume_case,
+            lambda prediction, image, case: measure_volume_case(prediction, image, case, volumes),
+            progress,
+        )
+    radiographs, contours = dataset, contour_structures(dataset)
+    return _measure_each(
+        predictor,
+        radiographs,
+        lambda case: read_case(case, radiographs),
+        lambda prediction, image, case: measure_case(prediction, image, case, radiographs, contours, absence_is_real),
+        progress,
+    )
+
+
 def evaluate(
-    predictor: Predictor, dataset: Dataset, split: str = "test", absence_is_real: bool = False, progress: bool = True
+    predictor: Predictor,
+    dataset: Dataset | VolumeDataset,
+    split: str = "test",
+    absence_is_real: bool = False,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """The report (see :mod:`training.evaluation_report`) of a model on one split of a data set."""
     measurements = measure_cases(predictor, dataset.of_split(split), absence_is_real, progress)
     return build_report(measurements, dataset.name, split)
+
+
+def _case_drawer(
+    predictor: Predictor,
+    dataset: Dataset | VolumeDataset,
+    measurements: Sequence[CaseMeasurement],
+    contours: Sequence[str],
+) -> Callable[[int, str], Figure]:
+    """What draws a case by its number, with a title: it reads and predicts it again, so that no images are kept."""
+    from training.evaluation_figures import draw_case
+    from training.volume_figures import draw_volume_case
+
+    if isinstance(dataset, VolumeDataset):
+        volumes = dataset
+
+        def draw_volume(index: int, title: str) -> Figure:
+            image = read_volume_case(volumes.cases[index])
+            return draw_volume_case(image, predictor.predict(image), volumes.cases[index], measurements[index], title)
+
+        return draw_volume
+    radiographs = dataset
+
+    def draw_radiograph(index: int, title: str) -> Figure:
+        case = radiographs.cases[index]
+        image = read_case(case, radiographs)
+        prediction = predictor.predict(image)
+        return draw_case(image, prediction, case, measurements[index], radiographs, contours, title)
+
+    return draw_radiograph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -206,9 +258,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print its table; raises :class:`InputError` for what cannot be used."""
     from DenseLandmarksLib.models.registry import find_bundle, open_predictor
 
-    predictor, dataset = open_request(args)
-    if args.read_out is not None:
-        predictor.read_out = args.read_out
+    predictor, dataset = open_any_request(args)
     other_report, other_predictor = None, None
     if args.compare is not None and args.compare.endswith(".json"):
         other_report = read_report(Path(args.compare))
@@ -229,10 +279,8 @@ def run(args: argparse.Namespace) -> int:
     if args.figures is not None:
         from training.evaluation_figures import draw_figures
 
-        def look(case: Case) -> tuple[MedicalImage, Prediction]:
-            image = read_case(case, dataset)
-            return image, predictor.predict(image)
-
-        for path in draw_figures(args.figures, measurements, report, dataset, contour_structures(dataset), look):
+        contours = contour_structures(dataset) if isinstance(dataset, Dataset) else ()
+        draw = _case_drawer(predictor, dataset, measurements, contours)
+        for path in draw_figures(args.figures, measurements, report, dataset, contours, draw):
             logger.info("drew %s", path)
     return 0

@@ -15,9 +15,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.files import write_beside_and_rename
+from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.models.prediction import Prediction
 from training.data import Case, Dataset
+from training.data_folder import AnnotatedCases
 from training.evaluation_report import CaseMeasurement, group_structures
 
 # Okabe and Ito's colours: told apart on grey and by colour-blind readers.
@@ -28,20 +30,18 @@ ERROR_COLOUR = "#CC79A7"
 GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": "black"}
 
-Look = Callable[[Case], tuple[MedicalImage, Prediction]]
-
 
 def draw_figures(
     folder: Path,
     measurements: Sequence[CaseMeasurement],
     report: Mapping[str, Any],
-    dataset: Dataset,
+    dataset: AnnotatedCases[Any],
     contours: Sequence[str],
-    look: Look,
+    draw: Callable[[int, str], Figure],
 ) -> tuple[Path, ...]:
     """Write the PNGs of an evaluation into ``folder`` and return their paths.
 
-    ``look`` reads and predicts one case again: only three cases are drawn, so no masks are kept of the others.
+    ``draw`` gives the picture of a case by its number, with a title.
     """
     tre = np.array([entry["average"]["tre_mm"] for entry in report["per_case"]], np.float64)
     order = [int(i) for i in np.argsort(tre, kind="stable") if np.isfinite(tre[i])]
@@ -51,10 +51,8 @@ def draw_figures(
             chosen.setdefault(order[position], rank)
     written = []
     for index, rank in chosen.items():
-        image, prediction = look(dataset.cases[index])
         title = f"{rank} case {dataset.cases[index].name}: average TRE {tre[index]:.2f} {report['unit']}"
-        figure = draw_case(image, prediction, dataset.cases[index], measurements[index], dataset, contours, title)
-        written.append(_save(figure, folder / f"case_{rank}.png"))
+        written.append(_save(draw(index, title), folder / f"case_{rank}.png"))
     errors = np.stack([m.errors.tre_mm for m in measurements])
     written.append(_save(draw_cumulative_errors(errors, dataset, report["unit"]), folder / "cumulative_error.png"))
     if contours:
@@ -69,6 +67,19 @@ def _save(figure: Figure, path: Path) -> Path:
     with write_beside_and_rename(path) as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, format="png", dpi=110)
     return path
+
+
+def legend_handles(all_present: bool) -> list[Line2D]:
+    """Truth, prediction and, where there is one, a best guess of a landmark that is called absent."""
+    handles = [
+        Line2D([], [], color=TRUTH_COLOUR, marker="o", markersize=4, label="truth"),
+        Line2D([], [], color=PREDICTED_COLOUR, marker="o", markersize=4, label="prediction"),
+    ]
+    if not all_present:
+        handles.append(
+            Line2D([], [], color=ABSENT_COLOUR, marker="x", linestyle="", label="called absent (best guess)")
+        )
+    return handles
 
 
 def draw_case(
@@ -93,14 +104,16 @@ def draw_case(
         closed = case.points_px[dataset.landmarks_of(structure)]
         closed = np.vstack([closed, closed[:1]])
         axes.plot(closed[:, 0], closed[:, 1], color=TRUTH_COLOUR, linewidth=1.0)
+    grid = prediction.need_grid()
     for mask in prediction.masks:
         if mask.any():
             # On the grid and carried to the image as positions: contouring a large radiograph would take seconds.
             rows, columns = np.indices(mask.shape)
-            at = prediction.grid.to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).reshape(*mask.shape, 2)
+            at = grid.to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).reshape(*mask.shape, 2)
             axes.contour(at[..., 0], at[..., 1], mask.astype(float), [0.5], colors=PREDICTED_COLOUR, linewidths=1.0)
     measured = np.isfinite(measurement.errors.tre_mm)
-    truth, predicted, present = case.points_px[measured], measurement.points_px[measured], measurement.present[measured]
+    predicted_px = pixels_from_lps_mm(image.geometry, measurement.points_lps_mm)
+    truth, predicted, present = case.points_px[measured], predicted_px[measured], measurement.present[measured]
     axes.add_collection(LineCollection(list(np.stack([truth, predicted], axis=1)), colors=ERROR_COLOUR, linewidths=0.8))
     axes.scatter(truth[:, 0], truth[:, 1], s=9, color=TRUTH_COLOUR, linewidths=0, zorder=3)
     axes.scatter(
@@ -117,15 +130,7 @@ def draw_case(
     )
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), title=title)
     axes.set_axis_off()
-    handles = [
-        Line2D([], [], color=TRUTH_COLOUR, marker="o", markersize=4, label="truth"),
-        Line2D([], [], color=PREDICTED_COLOUR, marker="o", markersize=4, label="prediction"),
-    ]
-    if not present.all():
-        handles.append(
-            Line2D([], [], color=ABSENT_COLOUR, marker="x", linestyle="", label="called absent (best guess)")
-        )
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=legend_handles(bool(present.all())), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -134,7 +139,7 @@ def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
-def draw_cumulative_errors(errors: NDArray[np.float64], dataset: Dataset, unit: str) -> Figure:
+def draw_cumulative_errors(errors: NDArray[np.float64], dataset: AnnotatedCases[Any], unit: str) -> Figure:
     """Share of landmarks within a distance, one curve per group; ``errors`` (N, L), NaN where nothing was measured."""
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
@@ -173,7 +178,7 @@ def draw_cumulative_errors(errors: NDArray[np.float64], dataset: Dataset, unit: 
 def draw_components(
     normal: NDArray[np.float64],
     tangential: NDArray[np.float64],
-    dataset: Dataset,
+    dataset: AnnotatedCases[Any],
     contours: Sequence[str],
     unit: str,
 ) -> Figure:

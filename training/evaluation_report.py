@@ -1,4 +1,4 @@
-"""From measured cases to the report: summaries over cases, paired comparison, JSON and Markdown.
+"""From measured cases to the report: summaries over cases, and paired comparison, as JSON types.
 
 Averages, in the order in which they are made (DenseSeg's Table 2: lungs, heart, clavicles, and their mean):
 
@@ -15,6 +15,10 @@ What a case cannot tell (nothing annotated, or the model has no such output) is 
 What is undefined because the predicted mask is empty makes the averages above it undefined in that case: a mean over
 the structures that happened to be found would flatter a model that misses some. Summaries over cases leave undefined
 ones out and say in ``defined`` over how many cases they run.
+
+``all_landmarks`` pools the landmarks of all cases instead, as papers on few landmarks do (Ma et al. 2020), and
+``spearman_uncertainty_error`` is the correlation, over the same landmarks, of how large a region the model claims with
+how far off it is.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from DenseLandmarksLib.errors import InputError
-from training.metrics import LandmarkErrors, bootstrap_ci95
+from training.metrics import FAR_MM, LandmarkErrors, bootstrap_ci95, rank_correlation
 
 SCHEMA = 1
 SIDES = ("left_", "right_")
@@ -43,13 +47,25 @@ METRICS = (
     "tre_mm",
     "tre_normal_mm",
     "tre_tangential_mm",
+    "over_10_mm_share",
     "missed_share",
     "in_ellipse_90_share",
+    "median_ellipsoid_90_ml",
     "false_alarm_share",
 )
 # How a structure weighs in its group: by one, or by the number of landmarks that were measured.
-ANNOTATED_WEIGHT = frozenset({"tre_mm", "tre_normal_mm", "tre_tangential_mm", "missed_share", "in_ellipse_90_share"})
-UNANNOTATED_WEIGHT = frozenset({"false_alarm_share"})
+ANNOTATED_WEIGHT = frozenset(
+    {
+        "tre_mm",
+        "tre_normal_mm",
+        "tre_tangential_mm",
+        "over_10_mm_share",
+        "missed_share",
+        "in_ellipse_90_share",
+        "median_ellipsoid_90_ml",
+    }
+)
+ABSENT_WEIGHT = frozenset({"false_alarm_share"})
 
 Values = dict[str, float | None]
 """One value per metric: a number, NaN where it is undefined, None where there is nothing to measure."""
@@ -57,29 +73,35 @@ Values = dict[str, float | None]
 
 @dataclass(frozen=True)
 class StructureMeasurement:
-    """What was measured on one structure of one case; the counts are of landmarks that the model names."""
+    """What was measured on one structure of one case.
+
+    The counts are of landmarks that the model names: ``annotated`` ones, and those that should be called ``absent``.
+    """
 
     values: Values
     annotated: int
-    unannotated: int
+    absent: int
 
 
 @dataclass(frozen=True)
 class CaseMeasurement:
-    """What was measured on one case.
+    """What was measured on one case of ``"radiographs"`` or ``"volumes"``.
 
-    ``points_px`` (L, 2) are the predicted landmarks as pixel positions of the stored image, NaN where the model does
-    not name the data set's landmark; ``present`` (L,) what the model says of them. ``errors`` hold (L,) each, NaN
-    where there is nothing to compare.
+    ``points_lps_mm`` (L, 3) are the predicted landmarks, NaN where the model does not name the data set's landmark;
+    ``present`` (L,) what the model says of them. ``errors`` hold (L,) each, NaN where there is nothing to compare;
+    ``region_ml`` (L,) the sizes of their 90 % regions in space, NaN where none is claimed.
     """
 
     case: str
+    images: str
     unit: str
     model: Mapping[str, str]
     structures: Mapping[str, StructureMeasurement]
-    points_px: NDArray[np.float64]
+    landmark_names: tuple[str, ...]
+    points_lps_mm: NDArray[np.float64]
     present: NDArray[np.bool_]
     errors: LandmarkErrors
+    region_ml: NDArray[np.float64]
     unnamed_landmarks: tuple[str, ...]
 
 
@@ -105,8 +127,7 @@ def pool_group(members: Sequence[StructureMeasurement]) -> Values:
     pooled: Values = {}
     for metric in METRICS:
         weights = [
-            m.annotated if metric in ANNOTATED_WEIGHT else m.unannotated if metric in UNANNOTATED_WEIGHT else 1
-            for m in members
+            m.annotated if metric in ANNOTATED_WEIGHT else m.absent if metric in ABSENT_WEIGHT else 1 for m in members
         ]
         pooled[metric] = _pool([m.values[metric] for m in members], weights)
     return pooled
@@ -132,6 +153,30 @@ def summarise(values: Sequence[float | None]) -> dict[str, Any]:
         "median": _plain(float(np.median(known))),
         "ci95": [_plain(bound) for bound in bootstrap_ci95(known)],
         "defined": len(known),
+    }
+
+
+def summarise_landmarks(measurements: Sequence[CaseMeasurement]) -> dict[str, Any]:
+    """Errors per landmark and of all landmarks of all cases, and how they go with the claimed uncertainty."""
+    errors = np.stack([m.errors.tre_mm for m in measurements])
+    known = errors[np.isfinite(errors)]
+    in_mm = measurements[0].unit == "mm"
+    regions = np.stack([m.region_ml for m in measurements])
+    names = measurements[0].landmark_names
+    return {
+        "landmarks": {
+            name: {"tre_mm": summarise(column.tolist())} for name, column in zip(names, errors.T, strict=True)
+        },
+        "all_landmarks": {
+            "count": len(known),
+            "tre_mm": {
+                "mean": _plain(known.mean()) if len(known) else None,
+                "sd": _plain(known.std(ddof=1)) if len(known) > 1 else None,
+                "median": _plain(float(np.median(known))) if len(known) else None,
+            },
+            "over_10_mm_share": _plain(float((known > FAR_MM).mean())) if len(known) and in_mm else None,
+        },
+        "spearman_uncertainty_error": _plain(rank_correlation(regions.ravel(), errors.ravel())),
     }
 
 
@@ -163,6 +208,7 @@ def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str)
         "model": dict(measurements[0].model),
         "data": data,
         "split": split,
+        "images": measurements[0].images,
         "cases": len(measurements),
         "unit": units[0],
         "skipped_landmarks": {"count": len(unnamed), "names": list(unnamed)},
@@ -174,6 +220,7 @@ def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str)
             name: {metric: summarise([m.structures[name].values[metric] for m in measurements]) for metric in METRICS}
             for name in names
         },
+        **summarise_landmarks(measurements),
         "per_case": [
             {
                 "case": m.case,
@@ -251,99 +298,3 @@ def compare_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -> dict
         "groups": {name: differences("groups", name) for name in shared("groups")},
         "structures": {name: differences("structures", name) for name in shared("structures")},
     }
-
-
-# Metric, its heading (with the unit filled in), the factor and the decimals it is printed with.
-_COLUMNS = (
-    ("dsc", "DSC %", 1, 1),
-    ("asd_mm", "ASD {unit}", 1, 2),
-    ("asd_one_sided_mm", "ASD one-sided {unit}", 1, 2),
-    ("asd_predicted_to_truth_mm", "ASD mask to truth {unit}", 1, 2),
-    ("tre_mm", "TRE {unit}", 1, 2),
-    ("tre_normal_mm", "TRE normal {unit}", 1, 2),
-    ("tre_tangential_mm", "TRE tangential {unit}", 1, 2),
-    ("missed_share", "missed %", 100, 2),
-    ("in_ellipse_90_share", "in 90 % ellipse %", 100, 1),
-    ("false_alarm_share", "false alarms %", 100, 2),
-)
-
-
-def _cell(summary: Mapping[str, Any], factor: float, decimals: int) -> str:
-    if summary["mean"] is None:
-        return "–"
-    low, high = summary["ci95"]
-    spread = "" if summary["sd"] is None else f" ± {factor * summary['sd']:.{decimals}f}"
-    interval = f"[{factor * low:.{decimals}f}, {factor * high:.{decimals}f}]"
-    text = f"{factor * summary['mean']:.{decimals}f}{spread} {interval}"
-    if "wilcoxon_p" in summary:
-        p = summary["wilcoxon_p"]
-        text += " p<0.001" if p < 0.001 else f" p={p:.3f}"
-    return text
-
-
-def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], unit: str) -> list[str]:
-    columns = [column for column in _COLUMNS if any(row[column[0]]["mean"] is not None for _, row in rows)]
-    lines = [
-        "| | " + " | ".join(heading.format(unit=unit) for _, heading, _, _ in columns) + " |",
-        "|---|" + "---:|" * len(columns),
-    ]
-    for name, row in rows:
-        cells = [_cell(row[metric], factor, decimals) for metric, _, factor, decimals in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    # A group of one structure of the same name would only repeat it.
-    structures = [(name, row) for name, row in report["structures"].items() if name not in report["groups"]]
-    return [*report["groups"].items(), ("**average**", report["average"]), *structures]
-
-
-def markdown_of(report: Mapping[str, Any]) -> str:
-    """The report as Markdown: groups, average, structures; mean ± sd over cases [95 % bootstrap interval]."""
-    model, unit = report["model"], report["unit"]
-    lines = [
-        f"# {model['name']} {model['version']} on {report['data']}, split {report['split']}",
-        "",
-        f"{report['cases']} cases; mean ± sd over cases [95 % bootstrap interval]; ran on {model['device']}.",
-        "",
-        *_table(_rows(report), unit),
-        "",
-        "* ASD is symmetric, between the masks on the model's grid; one-sided is DenseSeg's, the predicted landmarks' "
-        "distance from the truth's surface by its distance map.",
-        "* TRE is over all annotated landmarks; one that is called absent enters with its best guess. Normal and "
-        "tangential are across and along the true contour.",
-    ]
-    average = report["average"]
-    undefined = average["dsc"]["defined"] - average["asd_mm"]["defined"]
-    if undefined:
-        lines.append(
-            f"* In {undefined} of {report['cases']} cases a structure's mask is empty. It has no ASD, and these cases are "
-            "not in the ASD of its group and of the average; its Dice (0) and its landmarks count everywhere."
-        )
-    unmeasured = [
-        heading.format(unit=unit)
-        for metric, heading, _, _ in _COLUMNS
-        if average[metric]["mean"] is None and not (undefined and metric in ("asd_mm", "asd_predicted_to_truth_mm"))
-    ]
-    if unmeasured:
-        lines.append(f"* Not measured, because data or model do not tell: {', '.join(unmeasured)}.")
-    if report["skipped_landmarks"]["count"]:
-        names = report["skipped_landmarks"]["names"]
-        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        lines.append(f"* {len(names)} landmarks of the data set are not named by the model and were skipped: {shown}.")
-    comparison = report.get("comparison")
-    if comparison:
-        other = comparison["other"]
-        lines += [
-            "",
-            f"## Difference from {other['name']} {other['version']}",
-            "",
-            f"This model minus the other, paired over {comparison['cases']} cases; p of Wilcoxon's signed-rank test. "
-            "Below zero is better; for DSC, above zero.",
-            "",
-            *_table(_rows(comparison), unit),
-            *([""] if comparison["notes"] else []),
-            *(f"* {note}" for note in comparison["notes"]),
-        ]
-    return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from torch import nn
 
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
+from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from training.grid_cases import GridCases
 from training.recipe import Recipe, recipe_to_dict
@@ -110,26 +111,33 @@ def export_bundle(
         "expects": dataclasses.asdict(recipe.expects),
     }
     weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    save_bundle(folder, metadata, inference, template, weights, model_card(metadata, inference), LICENSE_TEXT)
+    files = {TEMPLATE: template.to_json()}
+    save_bundle(folder, metadata, inference, files, weights, model_card(metadata, inference), LICENSE_TEXT)
 
 
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
     """Write the figures of an evaluation report into the bundle's metadata and model card."""
     measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
-    _rewrite(load_bundle(folder), metadata={"measured": measured})
+    rewrite_bundle(load_bundle(folder), metadata={"measured": measured})
 
 
 def record_limits(folder: Path, plausibility: dict[str, Any]) -> None:
     """Write the limits of plausibility into the bundle's configuration and model card."""
-    _rewrite(load_bundle(folder), inference={"plausibility": plausibility})
+    rewrite_bundle(load_bundle(folder), inference={"plausibility": plausibility})
 
 
-def _rewrite(bundle: Bundle, metadata: dict[str, Any] | None = None, inference: dict[str, Any] | None = None) -> None:
-    """The same bundle with some entries of its configuration replaced."""
+def rewrite_bundle(
+    bundle: Bundle, metadata: dict[str, Any] | None = None, inference: dict[str, Any] | None = None
+) -> None:
+    """The same bundle with some entries of its configuration replaced, and a card that says so."""
+    from training.export_volume import volume_card
+
     new_metadata, new_inference = {**bundle.metadata, **(metadata or {})}, {**bundle.inference, **(inference or {})}
-    card = model_card(new_metadata, new_inference)
+    write_card = model_card if bundle.template is not None else volume_card
+    card = write_card(new_metadata, new_inference)
     license_text = (bundle.folder / LICENSE).read_text()
-    save_bundle(bundle.folder, new_metadata, new_inference, bundle.template, dict(bundle.weights), card, license_text)
+    files = bundle.family_files()
+    save_bundle(bundle.folder, new_metadata, new_inference, files, bundle.weights, card, license_text)
 
 
 def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json, write_text
 from training.data import Dataset, read_dataset
+from training.data_folder import is_of_volumes
+from training.volume_data import VolumeDataset, read_volume_dataset
 
 if TYPE_CHECKING:
-    from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+    from DenseLandmarksLib.models.prediction import OpenPredictor
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -29,21 +31,44 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def open_request(arguments: argparse.Namespace) -> tuple[DenseShapePredictor, Dataset]:
-    """The model and the cases that were asked for.
+def open_request(arguments: argparse.Namespace) -> tuple[OpenPredictor, Dataset]:
+    """The model and the radiographs that were asked for; raises :class:`InputError` as :func:`open_any_request`."""
+    return _open(arguments, read_dataset)
+
+
+def open_any_request(arguments: argparse.Namespace) -> tuple[OpenPredictor, Dataset | VolumeDataset]:
+    """The model and the cases that were asked for, radiographs or volumes.
 
     Everything that can be wrong with the request is told (:class:`InputError`) before minutes go into predictions.
     """
+    if arguments.data.is_dir() and is_of_volumes(arguments.data):
+        return _open(arguments, read_volume_dataset)
+    return open_request(arguments)
+
+
+AnyDataset = TypeVar("AnyDataset", Dataset, VolumeDataset)
+
+
+def _open(arguments: argparse.Namespace, read: Callable[[Path], AnyDataset]) -> tuple[OpenPredictor, AnyDataset]:
     from DenseLandmarksLib.models.registry import open_predictor
 
     if arguments.report.suffix != ".json":
         raise InputError(
             f"expected a report file that ends in .json, got {arguments.report}. Rename it; FILE.md goes beside it."
         )
-    dataset = read_dataset(arguments.data).of_split(arguments.split)
+    dataset = read(arguments.data).of_split(arguments.split)
     if arguments.fold is not None:
         dataset = dataset.fold(arguments.fold)[1]
-    return open_predictor(arguments.model, arguments.device), dataset
+    predictor = open_predictor(arguments.model, arguments.device)
+    read_out = getattr(arguments, "read_out", None)
+    if read_out is not None:
+        if not hasattr(predictor, "read_out"):
+            raise InputError(
+                f"expected a model that reads landmarks out of uv maps for --read-out, got {predictor.name}, which does "
+                "not. Omit --read-out."
+            )
+        predictor.read_out = read_out
+    return predictor, dataset
 
 
 def write_report(path: Path, report: Mapping[str, Any], table: str) -> None:

@@ -11,10 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, map_coordinates
-from scipy.stats import chi2
+from scipy.stats import chi2, spearmanr
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+FAR_MM = 10.0
+"""Beyond this a landmark counts as lost, as in the outlier rates that are published."""
+
+# A variance below this share of the largest is rounding: the covariance does not span its direction.
+_FLAT = 1e-9
 
 
 def dice_percent(predicted: BoolArray, truth: BoolArray) -> float:
@@ -97,15 +103,32 @@ def landmark_errors_mm(points_mm: ArrayLike, truth_mm: ArrayLike, tangents: Arra
 def within_ellipse(
     points_mm: ArrayLike, truth_mm: ArrayLike, covariance_mm2: ArrayLike, level: float = 0.9
 ) -> BoolArray:
-    """Whether true positions (N, D) lie in the ellipse that holds ``level`` of a Gaussian about points (N, D).
+    """Whether true positions (N, D) lie in the ellipsoid that holds ``level`` of a Gaussian about points (N, D).
 
-    ``covariance_mm2`` (N, D, D) may be flat, as it is across a radiograph: only the directions that it spans count.
-    For a model whose uncertainty is right, the share of true values is ``level``.
+    ``covariance_mm2`` (N, D, D) may be flat, as it is across a radiograph: then the ellipsoid is an ellipse in the
+    directions that it spans, and a position beside their plane is not in it. For a model whose uncertainty is right, the
+    share of true values is ``level``.
     """
     error = np.asarray(points_mm, np.float64) - np.asarray(truth_mm, np.float64)
-    covariance = np.asarray(covariance_mm2, np.float64)
-    squared = np.einsum("na,nab,nb->n", error, np.linalg.pinv(covariance, hermitian=True), error)
-    return np.asarray(squared <= chi2.ppf(level, np.linalg.matrix_rank(covariance, hermitian=True)))
+    variances, axes = np.linalg.eigh(np.asarray(covariance_mm2, np.float64))
+    spanned = variances > _FLAT * variances[:, -1:]
+    along = np.einsum("nai,na->ni", axes, error)
+    squared = (along**2 / np.where(spanned, variances, 1)).sum(axis=1, where=spanned)
+    beside = np.abs(along).max(axis=1, where=~spanned, initial=0)
+    limit = chi2.ppf(level, np.maximum(spanned.sum(axis=1), 1))
+    return np.asarray((squared <= limit) & (beside <= 1e-6 * np.maximum(np.linalg.norm(error, axis=1), 1)))
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's correlation of two sets of values (N,), pairs with a NaN left out.
+
+    NaN where there are fewer than three pairs, or one of the two is the same everywhere.
+    """
+    pairs = np.column_stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if len(pairs) < 3 or (pairs == pairs[0]).all(axis=0).any():
+        return float("nan")
+    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
 def is_simple_polygon(contour: ArrayLike) -> bool:

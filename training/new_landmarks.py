@@ -28,8 +28,8 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.template import StructureTemplate
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.prediction import Prediction
-from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
-from DenseLandmarksLib.models.registry import find_bundle, open_bundle
+from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor, open_dense_shape
+from DenseLandmarksLib.models.registry import choose_device, find_bundle
 from training.data import Case, Dataset, read_dataset
 from training.define_landmark import define_landmark
 from training.evaluation_report import group_structures
@@ -64,7 +64,7 @@ class PredictedCase:
 
     def error_mm(self, points_grid: FloatArray, truth_px: FloatArray) -> FloatArray:
         """Distances (N,) in mm of grid positions (N, 2) from true pixel positions (N, 2)."""
-        points_px = self.prediction.grid.to_pixels(points_grid)
+        points_px = self.prediction.need_grid().to_pixels(points_grid)
         return np.linalg.norm((points_px - truth_px) * self.mm_per_px, axis=1)
 
     def look_up(self, structure: str, uv: FloatArray) -> FloatArray:
@@ -256,7 +256,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``python -m training new-landmarks``."""
-    predictor = open_bundle(load_bundle(find_bundle(arguments.model)), arguments.device)
+    bundle = load_bundle(find_bundle(arguments.model))
+    bundle.need_template()  # told here for a model without one
+    predictor = open_dense_shape(bundle, choose_device(arguments.device))
     dataset = read_dataset(arguments.data)
     predicted = predict_cases(predictor, dataset.of_split(arguments.split))
     report: dict[str, Any] = {

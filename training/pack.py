@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from DenseLandmarksLib.errors import InputError
 from training.grid_cases import read_grid_cases, save_grid_cases
+from training.recipe import Recipe, read_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +17,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="the .npz to write; it holds images: do not publish it"
     )
     parser.add_argument("--grid", type=int, nargs=2, default=(256, 256), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--recipe", type=Path, help="of volumes: they are packed at its levels, in its window of values"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``python -m training pack``."""
-    save_grid_cases(arguments.output, read_grid_cases(arguments.data, tuple(arguments.grid)))
+    if arguments.recipe is None:
+        save_grid_cases(arguments.output, read_grid_cases(arguments.data, tuple(arguments.grid)))
+        return 0
+    recipe = read_recipe(arguments.recipe)
+    if isinstance(recipe, Recipe):
+        raise InputError(f"expected a recipe of volumes, {arguments.recipe} is of radiographs. Leave --recipe out.")
+    from training.read_volumes import plan_spacings, read_volume_cases
+    from training.volume_cases import save_volume_cases
+    from training.volume_data import read_volume_dataset
+
+    spacings = recipe.levels.spacings_mm
+    if not spacings:
+        spacings = plan_spacings(read_volume_dataset(arguments.data).of_split("train").cases, recipe.levels.crop_size)
+    save_volume_cases(arguments.output, read_volume_cases(arguments.data, spacings, recipe.intensity))
     return 0

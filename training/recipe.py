@@ -6,10 +6,13 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.expectation import Expectation
+
+if TYPE_CHECKING:
+    from training.volume_recipe import VolumeRecipe
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class OptimiserRecipe:
     """Optimiser, schedule and averaging. ``ema`` 0 keeps the last weights instead of their running mean."""
 
     name: Literal["adam", "adamw"] = "adamw"
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     epochs: int = 48
     batch: int = 8
     learning_rate: float = 3e-3
@@ -103,7 +106,7 @@ class OptimiserRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run.
+    """One training run of the family ``dense_shape``.
 
     ``validation_fold`` -1 trains on every case; ``phantom_share`` is at most 0.1; ``expects`` is what the training images
     are, for the model to notice others.
@@ -122,6 +125,7 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    family: Literal["dense_shape"] = "dense_shape"
 
     def __post_init__(self) -> None:
         if not -1 <= self.validation_fold < self.folds:
@@ -144,7 +148,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise InputError(f"expected a table [{where}] in the recipe, got {value!r}. Write it as a TOML table.")
-        return _build(hint, value, where)
+        return build_from(hint, value, where)
     origin = get_origin(hint)
     if origin is Literal:
         if value not in get_args(hint):
@@ -166,7 +170,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+def build_from(cls: Any, values: dict[str, Any], where: str) -> Any:
+    """A dataclass from plain values, tables within it too; raises :class:`InputError` for what it has not, or is no such type.
+
+    ``where`` is what the values are called in the message.
+    """
     hints = get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -176,26 +184,45 @@ def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
     return cls(**{key: _convert(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a TOML recipe; raises :class:`InputError` for a missing file, an unknown key or a value of another type."""
+AnyRecipe: TypeAlias = "Recipe | VolumeRecipe"
+
+
+def _recipe_class(values: dict[str, Any]) -> Any:
+    """The class of the recipe's family."""
+    from training.volume_recipe import VolumeRecipe
+
+    families = {"dense_shape": Recipe, "multi_scale": VolumeRecipe}
+    family = values.get("family", "dense_shape")
+    if family not in families:
+        raise InputError(f"expected family to be one of {', '.join(families)}, got {family!r}. Change the recipe.")
+    return families[family]
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The plain values of a TOML recipe; raises :class:`InputError` for a missing file, or one that is none."""
     if not path.is_file():
         raise InputError(
             f"expected a recipe (a TOML file), {path} is not there. See training/recipes for those that exist."
         )
     try:
-        values = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"expected a recipe in TOML, {path} is not: {error}. Correct the file.") from error
-    recipe: Recipe = _build(Recipe, {"name": path.stem, **values}, "recipe")
+
+
+def read_recipe(path: Path) -> AnyRecipe:
+    """Read a TOML recipe; raises :class:`InputError` for a missing file, an unknown key or a value of another type."""
+    values = read_values(path)
+    recipe: AnyRecipe = build_from(_recipe_class(values), {"name": path.stem, **values}, "recipe")
     return recipe
 
 
-def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+def recipe_to_dict(recipe: AnyRecipe) -> dict[str, Any]:
     """The recipe as plain values, for JSON."""
     return dataclasses.asdict(recipe)
 
 
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+def recipe_from_dict(values: dict[str, Any]) -> AnyRecipe:
     """The recipe of :func:`recipe_to_dict`, also after a journey through JSON."""
-    recipe: Recipe = _build(Recipe, values, "recipe")
+    recipe: AnyRecipe = build_from(_recipe_class(values), values, "recipe")
     return recipe

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import colorsys
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.landmarks.structure_warp import structure_warp
 from DenseLandmarksLib.landmarks.warp_mask import warp_mask
-from DenseLandmarksLib.models.structure_style import StructureStyle, Terminology
-
-# What Slicer calls a segment that nobody has named yet.
-_TISSUE = ("SCT", "85756007", "Tissue")
+from DenseLandmarksLib.models.structure_style import StructureStyle
 
 
 def structure_mask(state: CaseState, structure: str) -> NDArray[np.bool_]:
@@ -29,8 +23,8 @@ def structure_mask(state: CaseState, structure: str) -> NDArray[np.bool_]:
     prediction = state.answer.prediction
     predicted = prediction.masks[prediction.structures.index(structure)]
     warp = structure_warp(state.landmarks, structure, state.geometry)
-    followed = warp_mask(predicted, warp, state.geometry, prediction.grid)
-    return prediction.grid.mask_on_image(followed)[None]
+    grid = prediction.need_grid()
+    return grid.mask_on_image(warp_mask(predicted, warp, state.geometry, grid))[None]
 
 
 def structure_style(state: CaseState, structure: str) -> StructureStyle:
@@ -38,5 +32,4 @@ def structure_style(state: CaseState, structure: str) -> StructureStyle:
     for style in () if state.answer is None else state.answer.styles:
         if style.name == structure:
             return style
-    hue = zlib.crc32(structure.encode("utf-8", "replace")) / 2**32
-    return StructureStyle(structure, colorsys.hsv_to_rgb(hue, 0.6, 0.9), Terminology(_TISSUE, _TISSUE))
+    return StructureStyle.by_name(structure)

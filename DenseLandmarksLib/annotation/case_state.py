@@ -44,7 +44,8 @@ class CaseState:
     accepted : structures whose mask a person found right.
     strength : 0 to 1, how far corrections take their neighbours along.
     new_landmarks : entries for the library's template extension that were defined in this case.
-    propagation : what corrections will move; follows from the rest.
+    propagation : what corrections will move; follows from the rest. ``None`` where the landmarks are known one by one,
+        as a model without a template says them: then a correction moves nobody else.
     """
 
     geometry: ImageGeometry
@@ -88,7 +89,12 @@ class CaseState:
     def with_predicted(self, landmarks: LandmarkSet) -> CaseState:
         """With landmarks whose predictions are others than before, settled."""
         template = None if self.answer is None else self.answer.template
-        propagation = landmark_propagation(landmarks, self.propagation_axes_lps, template) if len(landmarks) else None
+        # Such a model gives each landmark's own covariance. What its errors have in common is not known, and a guess at
+        # it, made for contours, would spoil what is right.
+        independent = self.answer is not None and template is None
+        propagation = None
+        if len(landmarks) and not independent:
+            propagation = landmark_propagation(landmarks, self.propagation_axes_lps, template)
         return replace(self, landmarks=landmarks, propagation=propagation).settled()
 
 

@@ -48,7 +48,7 @@ def fold_of(state: CaseState, structure: str) -> Fold | None:
     prediction = state.answer.prediction
     mask = prediction.masks[prediction.structures.index(structure)]
     warp = structure_warp(state.landmarks, structure, state.geometry)
-    return fold_in_mask(mask, warp, state.geometry, prediction.grid, EVERY)
+    return fold_in_mask(mask, warp, state.geometry, prediction.need_grid(), EVERY)
 
 
 def _moved(before: CaseState, after: CaseState, structure: str) -> bool:

@@ -10,6 +10,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import read_description
+from DenseLandmarksLib.models.fitting_models import refuse_misfit
 from DenseLandmarksLib.models.prediction_arrays import says_the_same
 from DenseLandmarksLib.models.registry import find_bundle
 from DenseLandmarksLib.worker.client import Client
@@ -53,11 +54,12 @@ class PredictionRequest:
     ) -> None:
         """Ask for the prediction of the session's image. The ``client`` must have no other request meanwhile.
 
-        Raises :class:`InputError` where there is no such model.
+        Raises :class:`InputError` where there is no such model, and where it is for another kind of image.
         """
         self._session, self._client = session, client
         self._geometry = image.geometry
         self._description = read_description(find_bundle(model))
+        refuse_misfit(self._description, image.name, self._geometry.size[2])
         self._id = client.request(image, model, view, device)
         self.status = RequestStatus("waiting for the worker")
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_header import series_of
+from DenseLandmarksLib.geometry.formats.image_limits import check_sides
 from DenseLandmarksLib.geometry.formats.read_dicom import read_dicom, read_slices
 from DenseLandmarksLib.geometry.formats.read_photograph import read_photograph
 from DenseLandmarksLib.geometry.formats.read_volume import read_volume
@@ -112,6 +113,7 @@ def _format_of(path: Path) -> str:
 def _checked(path: Path, image: MedicalImage) -> MedicalImage:
     """The image, without a window that shows nothing; raises :class:`InputError` where the pixels are unusable."""
     volume = image.volume
+    check_sides(path, volume.GetSize())
     if not np.isfinite([*volume.GetSpacing(), *volume.GetOrigin(), *volume.GetDirection()]).all():
         raise InputError(f"{path}: expected a position in numbers, got NaN or infinite ones; export the image again")
     pixels = sitk.GetArrayViewFromImage(volume)
@@ -121,6 +123,7 @@ def _checked(path: Path, image: MedicalImage) -> MedicalImage:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{path}: expected finite grey values, got NaN or infinite pixels; export the image again")
     if low == high:
-        raise InputError(f"{path}: expected a radiograph, got a constant image (all pixels {low}); check the export")
+        what = "a radiograph" if image.is_radiograph else "a volume"
+        raise InputError(f"{path}: expected {what}, got a constant image (all pixels {low}); check the export")
     shows_nothing = image.window is not None and (image.window[0] >= high or image.window[1] <= low)
     return replace(image, window=None) if shows_nothing else image

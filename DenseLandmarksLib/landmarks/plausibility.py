@@ -19,6 +19,7 @@ from DenseLandmarksLib.landmarks.template import Template, umeyama
 DOUBTS = {
     "shape_residual_mm": "the landmarks form another shape: {value:.0f} mm off the mean shape at its size, not {limit:.0f}",
     "disagreement": "masks and landmarks contradict each other: {value:.1%} of their area, not {limit:.1%}",
+    "shape_sd": "the landmarks form another shape: {value:.1f} standard deviations off what the model knows, not {limit:.1f}",
     "spread_mm": "the landmarks are vague: uncertain by {value:.0f} mm at the size of the mean shape, not {limit:.0f}",
 }
 # Said of an image in which hardly anything was found: no finite measure is as bad.

@@ -4,16 +4,20 @@
 
     LICENSE                     terms of the weights
     configs/metadata.json       what it is, finds and was measured at; checksums of the other files
-    configs/inference.json      network, grid, the images it expects, limits of plausibility
-    configs/template.json       the template (mean shapes, uv, landmarks)
+    configs/inference.json      network, its input, the images it expects, limits of plausibility
+    configs/template.json       the template (mean shapes, uv, landmarks), for families that have one
+    configs/joint_shape.json    the landmarks' joint shape, for families that have one
     models/model.safetensors    float16 weights
     docs/README.md              model card
+
+``metadata["family"]`` says of which family it is, see :mod:`~DenseLandmarksLib.models.family`. ``metadata["demonstration"]``
+is true for a model that was trained on synthetic images and shows how things work, no more.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -25,17 +29,15 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename, write_json, write_text
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod
+from DenseLandmarksLib.models.bundle_files import WEIGHTS, broken, check_file, check_weights, read_weights, sha256
 from DenseLandmarksLib.models.expectation import Expectation
+from DenseLandmarksLib.models.family import FAMILIES, FIRST_FAMILY, JOINT_SHAPE, TEMPLATE, Family
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
-TEMPLATE = "configs/template.json"
-WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
-DESCRIBING = (INFERENCE, TEMPLATE)
-CHECKED = (*DESCRIBING, WEIGHTS)
 NETWORK_MODULE = "DenseLandmarksLib.models.networks.dense_shape"
 
 
@@ -43,13 +45,19 @@ NETWORK_MODULE = "DenseLandmarksLib.models.networks.dense_shape"
 class BundleDescription:
     """All of a bundle but its weights: what shows its results, and looks up landmarks in them, needs no more.
 
-    ``metadata`` and ``inference`` are the JSON files.
+    Attributes
+    ----------
+    folder : where it lies.
+    metadata, inference : the JSON files.
+    template : ``None`` for families without one.
+    joint_shape : the JSON file, for its predictor to read; empty for families without one.
     """
 
     folder: Path
     metadata: dict[str, Any]
     inference: dict[str, Any]
-    template: Template
+    template: Template | None
+    joint_shape: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -62,15 +70,42 @@ class BundleDescription:
         return str(self.metadata["version"])
 
     @property
+    def family(self) -> Family:
+        """What kind of model it is; for opening it and for nothing else."""
+        return family_of(self.folder, self.metadata)
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether it only shows how things work: trained on synthetic images, never a default, doubted on real ones."""
+        return self.metadata.get("demonstration") is True
+
+    @property
     def grid_size(self) -> tuple[int, int]:
-        """Height and width of the model's grid."""
+        """Height and width of the grid of a model that has one."""
         height, width = self.inference["grid_size"]
         return int(height), int(width)
 
     @property
     def is_for_radiographs(self) -> bool:
-        """Whether the model sees one slice: its grid has two axes."""
-        return len(self.inference["grid_size"]) == 2
+        """Whether the model sees one slice, otherwise volumes: it states ``dimensions``, or its grid has two axes."""
+        dimensions = self.inference.get("dimensions")
+        if dimensions is None:
+            dimensions = len(self.inference["grid_size"])
+        if dimensions not in (2, 3):
+            raise ValueError(f"dimensions are {dimensions}")
+        return bool(dimensions == 2)
+
+    @property
+    def landmark_names(self) -> tuple[str, ...]:
+        """What it finds."""
+        return tuple(map(str, self.metadata["landmark_names"]))
+
+    @property
+    def landmark_structures(self) -> tuple[str, ...]:
+        """Of each landmark the organ, or what else it is listed under."""
+        if self.template is not None:
+            return tuple(s.name for s in self.template.structures for _ in s.landmark_names)
+        return tuple(map(str, self.metadata["landmark_structures"]))
 
     @property
     def read_out(self) -> ReadOutMethod:
@@ -94,8 +129,20 @@ class BundleDescription:
 
     @property
     def styles(self) -> tuple[StructureStyle, ...]:
-        """Colour and terminology of each structure."""
+        """Colour and terminology of each structure that it gives masks of; none for models that find landmarks only."""
         return tuple(StructureStyle.from_dict(style) for style in self.metadata["structures"])
+
+    def need_template(self) -> Template:
+        """The template; raises :class:`InputError`, in one line, for a model without one."""
+        if self.template is None:
+            raise InputError(
+                f"expected a model with a template, got {self.name}, which finds landmarks only. Choose another model."
+            )
+        return self.template
+
+    def family_files(self) -> dict[str, str]:
+        """The files of its family, by name, as :func:`save_bundle` takes them."""
+        return {name: (self.folder / name).read_text(encoding="utf-8") for name in self.family.files}
 
 
 @dataclass(frozen=True)
@@ -105,36 +152,53 @@ class Bundle(BundleDescription):
     weights: dict[str, NDArray[np.float16]]
 
 
-def broken(folder: Path, what: str) -> InputError:
-    """The one line said about a bundle that cannot be used."""
-    return InputError(f"expected a model bundle in {folder}, but {what}. Restore the folder from where it came.")
+def family_of(folder: Path, metadata: Mapping[str, Any]) -> Family:
+    """The family that a bundle's metadata state; raises :class:`InputError` for one that this program does not know."""
+    stated = metadata.get("family", FIRST_FAMILY)
+    if not isinstance(stated, str) or stated not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise broken(folder, f"its family is {str(stated)[:60]!r}, and this version knows {known}")
+    return FAMILIES[stated]
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def checked_files(family: Family) -> tuple[str, ...]:
+    """What the metadata of a family's bundles hold checksums of."""
+    return INFERENCE, *family.files, WEIGHTS
 
 
 def save_bundle(
     folder: Path,
     metadata: dict[str, Any],
     inference: dict[str, Any],
-    template: Template,
-    weights: dict[str, NDArray[Any]],
+    files: Mapping[str, str],
+    weights: Mapping[str, NDArray[Any]],
     card: str,
     license_text: str,
 ) -> None:
-    """Write a bundle; the checksums are added to ``metadata``, which is written last and makes the bundle whole."""
+    """Write a bundle; the checksums are added to ``metadata``, which is written last and makes the bundle whole.
+
+    ``files`` are those of its family, by name: ``{TEMPLATE: template.to_json()}``, ``{JOINT_SHAPE: json.dumps(shape)}``.
+
+    Raises ``ValueError`` for files of another family.
+    """
     from safetensors.numpy import save
 
+    family = family_of(folder, metadata)
+    if set(files) != set(family.files):
+        raise ValueError(
+            f"a bundle of the family {family.name} needs {', '.join(family.files)}, got {', '.join(files)}"
+        )
     write_json(folder / INFERENCE, inference)
-    write_text(folder / TEMPLATE, template.to_json())
+    for name, text in files.items():
+        write_text(folder / name, text)
     half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
     with write_beside_and_rename(folder / WEIGHTS) as beside:
         beside.write_bytes(save(half))
     write_text(folder / CARD, card)
     write_text(folder / LICENSE, license_text)
-    write_json(folder / METADATA, {**metadata, "checksums": {name: sha256(folder / name) for name in CHECKED}})
+    write_json(
+        folder / METADATA, {**metadata, "checksums": {name: sha256(folder / name) for name in checked_files(family)}}
+    )
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
@@ -147,14 +211,22 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         raise broken(folder, f"{METADATA} is not JSON") from error
     if not isinstance(metadata, dict):
         raise broken(folder, f"{METADATA} is not a JSON object")
-    missing = [key for key in ("name", "version", "structures", "landmark_names", "checksums") if key not in metadata]
+    per_landmark = family_of(folder, metadata).metadata
+    needed = ("name", "version", "structures", "landmark_names", "checksums", *per_landmark)
+    missing = [key for key in needed if key not in metadata]
     if missing:
         raise broken(folder, f"{METADATA} lacks {', '.join(missing)}")
-    kinds = {"structures": list, "landmark_names": list, "checksums": dict}
+    kinds = {"structures": list, "landmark_names": list, "checksums": dict, **dict.fromkeys(per_landmark, list)}
     strange = [key for key, kind in kinds.items() if not isinstance(metadata[key], kind)]
+    strange += [key for key in per_landmark if key not in strange and not _one_each(metadata, key)]
     if strange:
         raise broken(folder, f"{METADATA} has something else as {', '.join(strange)}")
     return metadata
+
+
+def _one_each(metadata: Mapping[str, Any], key: str) -> bool:
+    texts = metadata[key]
+    return len(texts) == len(metadata["landmark_names"]) and all(isinstance(text, str) and text for text in texts)
 
 
 def read_description(folder: Path) -> BundleDescription:
@@ -163,14 +235,19 @@ def read_description(folder: Path) -> BundleDescription:
     Needs no safetensors.
     """
     metadata = read_metadata(folder)
-    for name in DESCRIBING:
-        _check(folder, name, metadata)
+    files = family_of(folder, metadata).files
+    for name in (INFERENCE, *files):
+        check_file(folder, name, metadata)
     try:
         inference = json.loads((folder / INFERENCE).read_text())
-        template = Template.from_json((folder / TEMPLATE).read_text())
-        description = BundleDescription(folder, metadata, inference, template)
+        template = Template.from_json((folder / TEMPLATE).read_text()) if TEMPLATE in files else None
+        joint_shape = json.loads((folder / JOINT_SHAPE).read_text()) if JOINT_SHAPE in files else {}
+        if not isinstance(joint_shape, dict):
+            raise TypeError(f"{JOINT_SHAPE} is no JSON object")
+        description = BundleDescription(folder, metadata, inference, template, joint_shape)
         # Read here, so that what they lack is told here.
-        _ = description.grid_size, description.styles, description.expectation, description.limits
+        _ = description.is_for_radiographs, description.styles, description.expectation, description.limits
+        _ = None if template is None else description.grid_size
     except (ValueError, KeyError, TypeError) as error:
         raise broken(folder, f"a configuration file cannot be read ({error!r})") from error
     return description
@@ -179,8 +256,10 @@ def read_description(folder: Path) -> BundleDescription:
 def load_bundle(folder: Path) -> Bundle:
     """Read and check a bundle; raises :class:`InputError` in one line for anything missing, changed or pickled."""
     description = read_description(folder)
-    weights = _read_weights(folder, description.metadata)
-    return Bundle(folder, description.metadata, description.inference, description.template, weights)
+    weights = read_weights(folder, description.metadata)
+    return Bundle(
+        folder, description.metadata, description.inference, description.template, description.joint_shape, weights
+    )
 
 
 def check_bundle(folder: Path) -> BundleDescription:
@@ -189,36 +268,5 @@ def check_bundle(folder: Path) -> BundleDescription:
     Needs no safetensors. Raises :class:`InputError` as :func:`load_bundle` does.
     """
     description = read_description(folder)
-    _check_weights(folder, description.metadata)
+    check_weights(folder, description.metadata)
     return description
-
-
-def _check_weights(folder: Path, metadata: dict[str, Any]) -> None:
-    if (folder / WEIGHTS).is_file():
-        with (folder / WEIGHTS).open("rb") as file:
-            start = file.read(9)
-        # Safetensors begin with the length of their header, which may look like a pickle's first bytes, and then "{".
-        if start[8:] != b"{" and (start[:1] == b"\x80" or start[:4] == b"PK\x03\x04"):
-            what = f"{WEIGHTS} is a pickle, which could run code and is refused; only safetensors are read"
-            raise broken(folder, what)
-    _check(folder, WEIGHTS, metadata)
-
-
-def _read_weights(folder: Path, metadata: dict[str, Any]) -> dict[str, NDArray[np.float16]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    _check_weights(folder, metadata)
-    try:
-        weights: dict[str, NDArray[np.float16]] = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise broken(folder, f"{WEIGHTS} is not a safetensors file") from error
-    return weights
-
-
-def _check(folder: Path, name: str, metadata: dict[str, Any]) -> None:
-    """Raise :class:`InputError` unless the file is there and is the one that was saved."""
-    if not (folder / name).is_file():
-        raise broken(folder, f"{name} is missing")
-    if sha256(folder / name) != metadata["checksums"].get(name):
-        raise broken(folder, f"{name} is not the file that was saved (its checksum differs)")

@@ -27,10 +27,10 @@ class ChosenModel:
     problem: str = ""
 
 
-def chosen_model(name: str) -> ChosenModel:
+def chosen_model(name: str, data_folder: Path | None = None) -> ChosenModel:
     """Find a model by its name or folder; cheap enough for every change that is shown."""
     try:
-        folder = find_bundle(name)
+        folder = find_bundle(name, data_folder)
         return ChosenModel(name, _read(folder, (folder / METADATA).stat().st_mtime_ns))
     except InputError as error:
         return ChosenModel(name, problem=str(error))

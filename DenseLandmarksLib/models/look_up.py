@@ -92,8 +92,9 @@ def define(
     Raises
     ------
     InputError : in one line, for a point farther than :data:`NEAREST_MM` from any structure or from the named one, for a
-        structure that is not in the image or not the model's, and for a model that can look nothing up.
+        structure that is not in the image or not the model's, and for a model that finds landmarks only.
     """
+    prediction.need_grid()
     click_mm = plane_mm_from_lps_mm(geometry, np.asarray(point_lps_mm, np.float64).reshape(1, 3))
     landmarks = prediction.landmarks if corrected is None else corrected
     names = _structures(prediction, template)
@@ -132,8 +133,9 @@ def find(
 
     Raises
     ------
-    InputError : in one line, for a structure that the model does not have.
+    InputError : in one line, for a structure that the model does not have, and for a model that finds landmarks only.
     """
+    grid = prediction.need_grid()
     landmarks = prediction.landmarks if corrected is None else corrected
     names = _structures(prediction, template)
     by_structure: dict[str, list[int]] = {}
@@ -154,10 +156,10 @@ def find(
     found = np.array([how is not Method.GUESS for how in method], bool)
     believed = found & prediction.plausibility.plausible
     confidence = confidence_of(covariance, template_mm_per_pixel(prediction, geometry, template))
-    per_pixel = prediction.grid.pixels_per_grid
+    per_pixel = grid.pixels_per_grid
     covariance_mm2 = lps_mm2_from_pixel_covariance(geometry, per_pixel @ covariance @ per_pixel.T)
     return Found(
-        points_lps_mm=lps_mm_from_pixels(geometry, prediction.grid.to_pixels(points)),
+        points_lps_mm=lps_mm_from_pixels(geometry, grid.to_pixels(points)),
         covariance_mm2=covariance_mm2,
         confidence=np.where(believed, confidence, 0.0),
         found=found,

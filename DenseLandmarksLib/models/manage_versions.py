@@ -12,7 +12,7 @@ from pathlib import Path
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
-from DenseLandmarksLib.models.bundle import CARD, CHECKED, LICENSE, METADATA, broken, check_bundle
+from DenseLandmarksLib.models.bundle import CARD, LICENSE, METADATA, broken, check_bundle, checked_files
 from DenseLandmarksLib.models.versions import (
     ACTIVE,
     ModelVersion,
@@ -55,7 +55,8 @@ def add_version(bundle_folder: Path, data_folder: Path | None = None) -> ModelVe
     :class:`InputError` for a bundle that is not whole, one whose name or version is no plain name, and a version that
     is there already.
     """
-    metadata = check_bundle(bundle_folder).metadata
+    bundle = check_bundle(bundle_folder)
+    metadata = bundle.metadata
     name, version = metadata["name"], metadata["version"]
     for what, text in (("name", name), ("version", version)):
         if not isinstance(text, str) or not is_plain(text):
@@ -74,7 +75,7 @@ def add_version(bundle_folder: Path, data_folder: Path | None = None) -> ModelVe
     with _telling_what_fails(model):
         _tidy(model)
         try:
-            for part in (*CHECKED, CARD, LICENSE, METADATA):
+            for part in (*checked_files(bundle.family), CARD, LICENSE, METADATA):
                 if (bundle_folder / part).is_file():
                     _copy_to_disk(bundle_folder / part, beside / part)
             check_bundle(beside)

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.grid import Grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import AS_STORED, View
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet
 from DenseLandmarksLib.landmarks.uv_field import UvField
 
@@ -42,32 +43,73 @@ class Plausibility:
 class Prediction:
     """What a model says about one image.
 
+    A front end asks what a prediction can do, never which family its model is of: whether it has ``structures``, and
+    whether it has a ``grid``, on which new landmarks can be looked up.
+
     Attributes
     ----------
     landmarks : in LPS millimetres of the image's own frame.
-    structures : S names, in the order of ``masks``.
+    structures : S names, in the order of ``masks``; none for models that find landmarks only.
     masks : (S, H, W) bool on ``grid``; structures may overlap. :meth:`Grid.mask_on_image` brings one to the image.
-    grid : the model's grid over the image.
+        Shape (0, 0, 0) without a grid.
+    grid : the model's grid over a radiograph; ``None`` for models that work in physical space, such as those for volumes.
     uv_field : what later look-ups read; ``None`` for models without one.
     model_name, model_version, device : which model made it, and where it ran (``"cpu"``, ``"cuda"``).
     plausibility : whether to believe it. In an implausible prediction every landmark has confidence 0; nothing is
         hidden.
+
+    Raises
+    ------
+    ValueError : when the masks do not fit the structures and the grid, or there is a uv field without a grid.
     """
 
     landmarks: LandmarkSet
     structures: tuple[str, ...]
     masks: NDArray[np.bool_]
-    grid: Grid
+    grid: Grid | None
     uv_field: UvField | None
     model_name: str
     model_version: str
     device: str
     plausibility: Plausibility = Plausibility()
 
+    def __post_init__(self) -> None:
+        size = (0, 0) if self.grid is None else self.grid.size
+        if np.shape(self.masks) != (len(self.structures), *size):
+            raise ValueError(
+                f"masks must have shape {(len(self.structures), *size)} for {len(self.structures)} structures, got "
+                f"{np.shape(self.masks)}"
+            )
+        if self.grid is None and (self.structures or self.uv_field is not None):
+            raise ValueError("structures and a uv field need a grid")
+
+    @classmethod
+    def of_landmarks(
+        cls,
+        landmarks: LandmarkSet,
+        model_name: str,
+        model_version: str,
+        device: str,
+        plausibility: Plausibility = Plausibility(),
+    ) -> Prediction:
+        """What a model says that finds landmarks in physical space, and nothing else."""
+        # Masks of its own: the same object means the same prediction to whoever watches one.
+        masks = np.zeros((0, 0, 0), bool)
+        return cls(landmarks, (), masks, None, None, model_name, model_version, device, plausibility)
+
     @property
     def view(self) -> View:
         """How the model saw the image."""
-        return self.grid.view
+        return AS_STORED if self.grid is None else self.grid.view
+
+    def need_grid(self) -> Grid:
+        """The grid; raises :class:`InputError`, in one line, for a prediction of landmarks only."""
+        if self.grid is None:
+            raise InputError(
+                f"expected a model with structures, got {self.model_name} {self.model_version}, which finds landmarks "
+                "only. Place the landmark in this image, or predict it with another model."
+            )
+        return self.grid
 
 
 def do_nothing() -> None:
@@ -75,7 +117,7 @@ def do_nothing() -> None:
 
 
 class Predictor(Protocol):
-    """Anything that turns an image into a :class:`Prediction`."""
+    """Anything that turns an image into a :class:`Prediction`, wherever its network runs."""
 
     def predict(
         self,
@@ -90,4 +132,27 @@ class Predictor(Protocol):
 
         Raises :class:`~DenseLandmarksLib.errors.InputError` for an image that the model cannot use.
         """
+        ...
+
+
+class OpenPredictor(Predictor, Protocol):
+    """A predictor whose network is open in this process: what the registry gives, one kind per model family."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where the network runs, ``"cpu"`` or ``"cuda"``; it may change to ``"cpu"`` for want of memory."""
+        ...
+
+    def run_once(self) -> bool:
+        """One pass of the network over a grey ramp, to see that it runs; whether all that comes out is finite."""
         ...

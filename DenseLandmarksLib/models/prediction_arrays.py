@@ -1,7 +1,8 @@
 """A prediction as a header for JSON and arrays of numbers, and back: how it crosses to another process or a file.
 
 Numbers that may be NaN stand in the arrays, which keep it; the header holds names, sizes and codes. Masks are packed to
-bits. Nothing is lost: what comes back is equal to what was given.
+bits. Nothing is lost: what comes back is equal to what was given. A prediction of landmarks only has no grid (``None``)
+and no masks; everything else is the same, so that files of either kind are of one format.
 """
 
 from __future__ import annotations
@@ -47,12 +48,7 @@ def prediction_to_arrays(prediction: Prediction) -> tuple[Header, Arrays]:
         "model_version": prediction.model_version,
         "device": prediction.device,
         "structures": list(prediction.structures),
-        "grid": {
-            "size": [int(pixels) for pixels in prediction.grid.size],
-            "image_size": [int(pixels) for pixels in prediction.grid.image_size],
-            "inner": [int(pixels) for pixels in prediction.grid.inner],
-            "view": view_to_header(prediction.grid.view),
-        },
+        "grid": None if prediction.grid is None else _grid_to_header(prediction.grid),
         "landmarks": {
             "names": list(landmarks.names),
             "structures": list(landmarks.structures),
@@ -98,11 +94,11 @@ def prediction_from_arrays(header: Mapping[str, Any], arrays: Mapping[str, NDArr
         got = header.get("format") if isinstance(header, Mapping) else header
         raise _wrong("the format", str(FORMAT), got)
     structures = _texts(header, "structures")
-    grid = _read_grid(_section(header, "grid"))
+    grid = None if header.get("grid", "") is None else _read_grid(_section(header, "grid"))
     return Prediction(
         landmarks=_read_landmarks(_section(header, "landmarks"), arrays),
         structures=structures,
-        masks=_bits(arrays, "masks", (len(structures), *grid.size)),
+        masks=_bits(arrays, "masks", (len(structures), *((0, 0) if grid is None else grid.size))),
         grid=grid,
         uv_field=None if header.get("uv_field") is None else _read_uv_field(_section(header, "uv_field"), arrays),
         model_name=_text(header, "model_name"),
@@ -134,6 +130,15 @@ def view_from_header(header: object) -> View | None:
         raise _wrong("a view", "turn_deg and flip", header)
     (turn_deg,) = _integers({"turn_deg": [header.get("turn_deg")]}, "turn_deg", 1)
     return View(turn_deg, header["flip"])
+
+
+def _grid_to_header(grid: Grid) -> Header:
+    return {
+        "size": [int(pixels) for pixels in grid.size],
+        "image_size": [int(pixels) for pixels in grid.image_size],
+        "inner": [int(pixels) for pixels in grid.inner],
+        "view": view_to_header(grid.view),
+    }
 
 
 def _read_grid(section: Mapping[str, Any]) -> Grid:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.models.bundle import METADATA, NETWORK_MODULE, Bundle, broken, load_bundle
+from DenseLandmarksLib.models.bundle import METADATA, Bundle, broken, load_bundle
 from DenseLandmarksLib.models.versions import active_bundle, model_names
 
 if TYPE_CHECKING:
-    from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+    from DenseLandmarksLib.models.prediction import OpenPredictor
 
 logger = logging.getLogger(__name__)
 
@@ -48,45 +49,18 @@ def choose_device(device: str) -> str:
     return device
 
 
-def open_bundle(bundle: Bundle, device: str = "auto") -> DenseShapePredictor:
-    """The predictor of a checked bundle; raises :class:`InputError` when weights and network do not fit."""
-    import torch
+def open_bundle(bundle: Bundle, device: str = "auto") -> OpenPredictor:
+    """The predictor of a checked bundle, of whichever family; raises :class:`InputError` when weights and network do not fit.
 
-    from DenseLandmarksLib.models.networks.dense_shape import NETWORKS
-    from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
-
-    definition = dict(bundle.inference.get("network_def", {}))
-    target = str(definition.pop("_target_", ""))
-    # Only our own networks: a bundle must not name any callable it likes.
-    network_class = NETWORKS.get(target.removeprefix(f"{NETWORK_MODULE}."))
-    if network_class is None:
-        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
-    try:
-        network = network_class(**definition)
-        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[-1].strip()
-        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
-    if network.structures != len(bundle.template.structures):
-        raise broken(
-            bundle.folder,
-            f"its network has {network.structures} structures, its template {len(bundle.template.structures)}",
-        )
-    predictor = DenseShapePredictor(
-        network,
-        bundle.template,
-        bundle.grid_size,
-        bundle.name,
-        bundle.version,
-        choose_device(device),
-        bundle.read_out,
-        bundle.expectation,
-        bundle.limits,
-    )
+    ``device`` as :func:`choose_device` takes it.
+    """
+    family = bundle.family
+    opener = getattr(import_module(family.predictor_module), family.opener)
+    predictor: OpenPredictor = opener(bundle, choose_device(device))
     logger.info("model %s %s runs on %s", predictor.name, predictor.version, predictor.device)
     return predictor
 
 
-def open_predictor(name_or_folder: str, device: str = "auto") -> DenseShapePredictor:
+def open_predictor(name_or_folder: str, device: str = "auto") -> OpenPredictor:
     """Open the active version of a model, by its name, or a bundle, by its folder."""
     return open_bundle(load_bundle(find_bundle(name_or_folder)), device)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
+from DenseLandmarksLib.geometry.grid import Grid
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.plane import grid_from_plane_mm, plane_mm_from_grid
 from DenseLandmarksLib.landmarks.border import REACH
@@ -42,18 +43,18 @@ class Method(StrEnum):
 def mm_per_pixel(prediction: Prediction, geometry: ImageGeometry, template: Template | None) -> FloatArray:
     """Millimetres (2,), x and y, per grid pixel; at the scale of the template where the image's spacing is unknown."""
     if geometry.unit == "mm":
-        return prediction.grid.pixel_size(geometry.spacing_mm[:2])
+        return prediction.need_grid().pixel_size(geometry.spacing_mm[:2])
     if template is not None:
         return np.full(2, template_mm_per_pixel(prediction, geometry, template))
     # Without either, a structure reaches as far as its border does for the landmarks of its contour.
-    return np.full(2, NEAREST_MM / (REACH * prediction.grid.size[0]))
+    return np.full(2, NEAREST_MM / (REACH * prediction.need_grid().size[0]))
 
 
 def template_mm_per_pixel(prediction: Prediction, geometry: ImageGeometry, template: Template | None) -> float:
     """Millimetres of the template, which has the size of the average patient, per grid pixel; the image's without one."""
     if template is None:
         return float(mm_per_pixel(prediction, geometry, None).mean())
-    return template.field_of_view_mm[0] / prediction.grid.size[0]
+    return template.field_of_view_mm[0] / prediction.need_grid().size[0]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class StructureLookUp:
     template: Template | None
     landmarks: LandmarkSet
     name: str
+
+    @property
+    def grid(self) -> Grid:
+        """The model's over the radiograph; raises :class:`InputError` for a prediction of landmarks only."""
+        return self.prediction.need_grid()
 
     @cached_property
     def warp(self) -> Warp:
@@ -84,7 +90,7 @@ class StructureLookUp:
         """How deep a click (1, 2) in the plane lies in the structure; negative outside, minus infinity if it is nowhere."""
         if self._is_gone:
             return -np.inf
-        prediction, grid = self.prediction, self.prediction.grid
+        prediction, grid = self.prediction, self.grid
         point = grid_from_plane_mm(self.geometry, grid, self.warp.backward(click_mm))[0]
         mask = np.zeros(grid.size, bool)
         if self.name in prediction.structures:
@@ -109,7 +115,7 @@ class StructureLookUp:
         Of what the uv map says and what the bent template says, that counts which is found nearer to the click. Raises
         :class:`InputError` in one line where neither says anything.
         """
-        field, grid = self.prediction.uv_field, self.prediction.grid
+        field, grid = self.prediction.uv_field, self.grid
         click = grid_from_plane_mm(self.geometry, grid, click_mm)
         answers: list[FloatArray] = []
         if field is not None and self.name in field.structures and not self._is_gone:
@@ -163,7 +169,7 @@ class StructureLookUp:
         """Positions and covariances on the grid, from the predicted to the corrected image."""
         if self.warp.is_identity:
             return points_grid.copy(), covariance.copy()
-        grid = self.prediction.grid
+        grid = self.grid
         moved_mm = self.warp.forward(plane_mm_from_grid(self.geometry, grid, points_grid))
         # The warp's derivative is one of the plane, the covariance one of the grid.
         to_plane = np.diag(self.geometry.spacing_mm[:2]) @ grid.pixels_per_grid
@@ -177,7 +183,7 @@ class StructureLookUp:
         if self.template is not None:
             contour = set(self.template.structure(self.name).contour_names)
             rows = rows[[self.landmarks.names[row] in contour for row in rows]]
-        grid_size = self.prediction.grid.size
+        grid_size = self.grid.size
         return polygon_mask(self._points_grid(rows), grid_size) if len(rows) > 2 else np.zeros(grid_size, bool)
 
     def _rows(self, structure: str) -> NDArray[np.intp]:
@@ -191,7 +197,7 @@ class StructureLookUp:
 
     def _points_grid(self, rows: NDArray[np.intp]) -> FloatArray:
         points_px = pixels_from_lps_mm(self.geometry, self.landmarks.points_lps_mm[rows])
-        return self.prediction.grid.from_pixels(points_px)
+        return self.grid.from_pixels(points_px)
 
     def _guess(self, uv: FloatArray) -> FloatArray:
         """Where coordinates of a lost structure are expected, by the landmarks of the others."""

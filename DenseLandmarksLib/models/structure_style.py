@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import colorsys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Code = tuple[str, str, str]
 """Coding scheme, code value, code meaning, such as ``("SCT", "80891009", "Heart")``."""
+
+# What Slicer calls a segment that nobody has named yet.
+_TISSUE: Code = ("SCT", "85756007", "Tissue")
 
 
 def _code(raw: Any) -> Code:
@@ -45,6 +50,12 @@ class StructureStyle:
     def __post_init__(self) -> None:
         if len(self.colour) != 3 or not all(0 <= channel <= 1 for channel in self.colour):
             raise ValueError(f"the colour of {self.name!r} must be three numbers in 0..1, got {self.colour}")
+
+    @classmethod
+    def by_name(cls, name: str) -> StructureStyle:
+        """For a structure that no model describes: a colour that follows from its name, and Slicer's general term."""
+        hue = zlib.crc32(name.encode("utf-8", "replace")) / 2**32
+        return cls(name, colorsys.hsv_to_rgb(hue, 0.6, 0.9), Terminology(_TISSUE, _TISSUE))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types, for a bundle's metadata."""

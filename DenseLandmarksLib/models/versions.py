@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,30 @@ def models_folder(data_folder: Path | None = None) -> Path:
 
 
 def model_names(data_folder: Path | None = None) -> tuple[str, ...]:
-    """Names of all models, shipped or the user's own."""
+    """Names of all models, shipped or the user's own; those that are for demonstration come last."""
     names = {folder.name for folder in shipped_bundles()}
     for folder in _folders_in(data_folder, "."):
         if _own_folders(folder.name, data_folder):
             names.add(folder.name)
-    return tuple(sorted(names))
+    return tuple(sorted(names, key=lambda name: (is_demonstration(name, data_folder), name)))
+
+
+def is_demonstration(name: str, data_folder: Path | None = None) -> bool:
+    """Whether a model's name stands for one that is for demonstration; not where it cannot be read."""
+    folder = active_bundle(name, data_folder)
+    try:
+        return folder is not None and _demonstrates(folder, (folder / METADATA).stat().st_mtime_ns)
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _demonstrates(folder: Path, changed_ns: int) -> bool:
+    """``changed_ns``: a bundle that somebody wrote anew is read anew; its metadata is what is written last."""
+    try:
+        return read_metadata(folder).get("demonstration") is True
+    except InputError:
+        return False
 
 
 def is_plain(name: str) -> bool:

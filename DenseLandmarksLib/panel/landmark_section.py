@@ -29,6 +29,7 @@ class LandmarkSection:
     def __init__(self, panel: Frame) -> None:
         self._panel, self._ui, self._bench = panel, panel.ui, panel.bench
         self._title = panel.ui.landmarkSection.text
+        self._edit_tip = panel.ui.editStructuresButton.toolTip
         self._seen: object = None
         self.table = LandmarkTable(self._ui.landmarkTable)
         self.new_landmark = NewLandmarkRow(panel)
@@ -228,6 +229,8 @@ class LandmarkSection:
         ):
             _set(button, "enabled", can)
         _set(ui.placeButton, "checked", is_known)
+        has_none = case is not None and case.segments.node is None
+        _set(ui.editStructuresButton, "toolTip", _("This case has no structures.") if has_none else self._edit_tip)
         self.shortcuts.listen_to_escape(bool(placing))
 
 

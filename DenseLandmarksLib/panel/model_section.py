@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from DenseLandmarksLib.models.bundle import check_bundle
 from DenseLandmarksLib.models.chosen_model import ChosenModel, chosen_model
-from DenseLandmarksLib.models.versions import model_names
+from DenseLandmarksLib.models.versions import is_demonstration, model_names
 from DenseLandmarksLib.panel.badge import WARNING
 from DenseLandmarksLib.panel.environment_check import EnvironmentCheck
 from DenseLandmarksLib.panel.frame import Frame
@@ -79,7 +79,7 @@ class ModelSection:
 
     def _text(self, name: str) -> str:
         if name not in self._folders:
-            return name
+            return _("{name} (demonstration)").format(name=name) if is_demonstration(name) else name
         described = chosen_model(name).description
         if described is None:
             return _("{name} (not on this computer)").format(name=_short(name))

@@ -30,7 +30,8 @@ def model_summary(model: BundleDescription) -> str:
 def _finds(model: BundleDescription) -> str:
     count = len(model.metadata["landmark_names"])
     structures = " &nbsp;".join(map(_coloured, model.styles))
-    return f"{structures}<br/>{escape(_('{count} landmarks').format(count=count))}"
+    landmarks = escape(_("{count} landmarks").format(count=count))
+    return f"{structures}<br/>{landmarks}" if structures else landmarks
 
 
 def _coloured(style: StructureStyle) -> str:

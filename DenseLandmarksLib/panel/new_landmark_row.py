@@ -34,7 +34,7 @@ class NewLandmarkRow:
         self._ui.newStructureSelector.enabled = state is not None and not is_waiting
         self._ui.newLandmarkButton.enabled = is_waiting or not problem
         self._ui.newLandmarkButton.checked = is_waiting
-        self._ui.newLandmarkButton.toolTip = self._tip if is_waiting or not problem else problem
+        self._ui.newLandmarkButton.toolTip = self._what_it_will_be(state) if is_waiting or not problem else problem
 
     @property
     def _name(self) -> str:
@@ -64,9 +64,16 @@ class NewLandmarkRow:
             return _("There is a landmark of this name already: select it and press Place to place it anew.")
         return ""
 
+    def _what_it_will_be(self, state: CaseState | None) -> str:
+        if not _stays_here(state):
+            return str(self._tip)
+        return _(
+            "Then click in a view. It is a landmark of this image alone: only a model with structures finds it again."
+        )
+
     def _show_structures(self, state: CaseState | None) -> None:
         box = self._ui.newStructureSelector
-        wanted = [_("Automatic"), *_structures(state)]
+        wanted = [_("None") if _stays_here(state) else _("Automatic"), *_structures(state)]
         if [box.itemText(n) for n in range(box.count)] == wanted:
             return
         before = box.currentText
@@ -74,6 +81,11 @@ class NewLandmarkRow:
         for text in wanted:
             box.addItem(text)
         box.currentIndex = wanted.index(before) if before in wanted else 0
+
+
+def _stays_here(state: CaseState | None) -> bool:
+    """Whether there is no template on which a new landmark could be found in other cases."""
+    return state is not None and (state.answer is None or state.answer.template is None)
 
 
 def _structures(state: CaseState | None) -> list[str]:

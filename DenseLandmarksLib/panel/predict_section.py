@@ -102,9 +102,11 @@ class PredictSection:
         self._ui.doubtFrame.visible = doubtful
         if plausibility is None or not doubtful:
             return
-        self._ui.doubtLabel.text = _("Not plausible: {reasons}. Check the image, its side, and the model.").format(
-            reasons="; ".join(plausibility.doubts)
-        )
+        state = self._panel.bench.state
+        text = _("Not plausible: {reasons}. Check the image, its side, and the model.")
+        if state is not None and not state.geometry.is_radiograph:
+            text = _("Not plausible: {reasons}. Check the image and the model.")
+        self._ui.doubtLabel.text = text.format(reasons="; ".join(plausibility.doubts))
         view = plausibility.suggested_view
         self._ui.advisedButton.visible = view is not None
         if view is not None:

@@ -25,7 +25,8 @@ class SideRow:
         self._panel, self._ui = panel, panel.ui
         self._of_cases: dict[str, Wish] = {}
         self._of_volume: tuple[Node | None, Wish] = (None, _AUTOMATIC)
-        for selector in (self._ui.turnSelector, self._ui.flipSelector):
+        self._selectors = [(one, one.toolTip) for one in (self._ui.turnSelector, self._ui.flipSelector)]
+        for selector, _tip in self._selectors:
             selector.connect("activated(int)", panel.telling(self._wish))
 
     @property
@@ -46,8 +47,9 @@ class SideRow:
         ui, (turn_deg, flip) = self._ui, self._wished
         ui.turnSelector.currentIndex = TURNS.index(turn_deg)
         ui.flipSelector.currentIndex = FLIPS.index(flip)
-        for selector in (ui.turnSelector, ui.flipSelector):
+        for selector, tip in self._selectors:
             selector.enabled = self._can_be_turned
+            selector.toolTip = self._why_not_turned() or tip
         ui.sideBadge.text = "\n".join(filter(None, (self._stated(), self._seen())))
 
     def _wish(self) -> None:
@@ -84,6 +86,12 @@ class SideRow:
         return (
             volume is not None and volume.GetImageData() is not None and volume.GetImageData().GetDimensions()[2] == 1
         )
+
+    def _why_not_turned(self) -> str:
+        volume = self._panel.volume
+        if self._can_be_turned or volume is None or volume.GetImageData() is None:
+            return ""
+        return _("A volume lies in the patient as its scanner wrote; nothing has to be turned.")
 
     @property
     def _acquisition(self) -> Acquisition | None:

@@ -13,6 +13,7 @@ class StrengthRow:
 
     def __init__(self, panel: Frame) -> None:
         self._ui, self._bench = panel.ui, panel.bench
+        self._tip = self._ui.strengthSlider.toolTip
         slider = self._ui.strengthSlider
         slider.connect("valueChanged(int)", panel.telling(self._set))
         slider.connect("sliderMoved(int)", self._show_percent)
@@ -20,8 +21,12 @@ class StrengthRow:
     def refresh(self) -> None:
         """Show the strength of the case."""
         slider, state = self._ui.strengthSlider, self._bench.state
-        if slider.enabled != (state is not None):
-            slider.enabled = state is not None
+        alone = state is not None and state.answer is not None and state.answer.template is None
+        if slider.enabled != (state is not None and not alone):
+            slider.enabled = state is not None and not alone
+        tip = _("This model finds landmarks only: each is corrected alone.") if alone else self._tip
+        if slider.toolTip != tip:
+            slider.toolTip = tip
         if slider.sliderDown:
             return  # in the person's hand
         percent = 100 if state is None else round(100 * state.strength)

@@ -12,6 +12,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from DenseLandmarksLib.scene.image_in_scene import to_world
 from DenseLandmarksLib.scene.nodes import Node, is_in
 from DenseLandmarksLib.scene.ras import FloatArray, from_vtk
+from DenseLandmarksLib.scene.space_views import look_at_in_space, see_volume
 
 # Of a radiograph: the red view alone; of a volume: the three of the four-up layout.
 _OF_RADIOGRAPH, _OF_VOLUME = ("Red",), ("Red", "Yellow", "Green")
@@ -44,6 +45,8 @@ def show_image(volume: Node) -> None:
             node.SetOrientation(_preset_along(volume))
         node.RotateToVolumePlane(volume)
         widget.sliceLogic().FitSliceToBackground()
+    if not is_radiograph:
+        see_volume(slicer.mrmlScene, volume)
     if was_other:  # views get their size when they are laid out
         looked_at = [_plane(widget) for widget in widgets]
 
@@ -56,10 +59,11 @@ def show_image(volume: Node) -> None:
 
 
 def look_at(world_ras_mm: FloatArray, side_mm: float) -> None:
-    """Centre all slice views on a point of the world, ``side_mm`` of it to be seen along their shorter side."""
+    """Centre all views on a point of the world, ``side_mm`` of it to be seen along the shorter side of slice views."""
     manager = slicer.app.layoutManager()
     if manager is None:
         return
+    look_at_in_space(slicer.mrmlScene, world_ras_mm)
     for name in manager.sliceViewNames():
         node = manager.sliceWidget(name).mrmlSliceNode()
         node.JumpSliceByCentering(*(float(value) for value in world_ras_mm))

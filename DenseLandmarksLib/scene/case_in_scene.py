@@ -207,7 +207,7 @@ class CaseInScene:
     # From the scene to the session.
 
     def _do_what_was_done(self, still_mm: float) -> None:
-        # All of it is read before anything is done: each command shows the case anew.
+        # All of it is read before anything is done: a command may show the case anew.
         state = self.session.state
         gesture = self.lists.gesture(state, self.image, still_mm)
         painted, removed = self.segments.painted(state, self.image), self.segments.removed(state)
@@ -252,9 +252,10 @@ class CaseInScene:
 
     def _watch(self, session: Session) -> None:
         def watcher(state: CaseState) -> None:
-            # What a person is about to do in the scene comes first: the next poll takes it over, and shows both.
-            is_busy = self._listening.touched or self._listening.is_drag
-            if self.is_open and session is self.session and (self._settling or not is_busy):
+            # What a person is about to do in the scene comes first: the next poll takes it over, and shows both. What
+            # settling does it shows itself, all of it at once.
+            is_busy = self._settling or self._listening.touched or self._listening.is_drag
+            if self.is_open and session is self.session and not is_busy:
                 self._show()
 
         session.watch(watcher)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import METADATA, BundleDescription, read_description
+from DenseLandmarksLib.models.fitting_models import misfit
 from DenseLandmarksLib.models.registry import find_bundle
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.nodes import Node
@@ -64,13 +65,7 @@ class Predicting:
             description = self._description(model)
         except InputError as error:
             return str(error)
-        slices = data.GetDimensions()[2]
-        if description.is_for_radiographs and slices > 1:
-            return (
-                f"expected a radiograph for the model {description.name}, got {volume.GetName()!r} with {slices} slices. "
-                "Choose another image or model."
-            )
-        return ""
+        return misfit(description, volume.GetName(), data.GetDimensions()[2])
 
     def ask(self, case: CaseInScene, model: str, view: View | None = None, device: str = "auto") -> None:
         """Ask for the prediction of a case. Raises :class:`InputError`, in one line, where that cannot be."""

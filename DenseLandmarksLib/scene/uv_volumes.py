@@ -59,7 +59,7 @@ class UvVolumes:
                     _fill(node, _voxels(field, row))
                     self._filled[structure] = _changed(node)
                 image.take_along(node)  # so that the image's own matrix is right for both, also under a warp
-                _lay(node, _ijk_to_ras_mm(image.volume) @ _pixel_to_index(field, prediction.grid))
+                _lay(node, _ijk_to_ras_mm(image.volume) @ _pixel_to_index(field, prediction.need_grid()))
         self._field = field
 
     def remove(self) -> None:

@@ -18,23 +18,37 @@ from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.ras import from_vtk, geometry_from_ijk_to_ras_mm, ijk_to_ras_mm, to_vtk
 from DenseLandmarksLib.scene.scene_text import node_name
 
+# So many voxels say which grey values a volume has.
+_ENOUGH_VOXELS = 1_000_000
+
 
 def add_volume_node(scene: Any, image: MedicalImage) -> Node:
     """Show an image as a new scalar volume node, called by the image's name; pixels are copied once.
 
     A radiograph is one slice thick, as Slicer's own readers make it. The window that the file asks for is set, where it
-    does; else Slicer chooses one.
+    does; else Slicer chooses one, or for a volume it is chosen here as Slicer would, in a fraction of the time.
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(node_name(image.name)))
-    node.SetAndObserveImageData(_image_data(sitk.GetArrayViewFromImage(image.volume)))
+    voxels = sitk.GetArrayViewFromImage(image.volume)
+    node.SetAndObserveImageData(_image_data(voxels))
     node.SetIJKToRASMatrix(to_vtk(ijk_to_ras_mm(image.geometry)))
-    node.CreateDefaultDisplayNodes()
-    if image.window is not None:
-        low, high = image.window
-        display = node.GetDisplayNode()
+    window = image.window or (None if image.is_radiograph else _usual_window(voxels))
+    if window is None:
+        node.CreateDefaultDisplayNodes()
+    else:
+        display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        display.SetDefaultColorMap()
         display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(low, high)
+        display.SetWindowLevelMinMax(*window)
+        node.SetAndObserveDisplayNodeID(display.GetID())
     return node
+
+
+def _usual_window(voxels: NDArray[Any]) -> tuple[float, float] | None:
+    """What Slicer takes, the percentiles 0.1 and 99.9, of some of the voxels; ``None`` where these are all alike."""
+    some = voxels.reshape(-1)[:: max(1, voxels.size // _ENOUGH_VOXELS)]
+    low, high = np.percentile(some, (0.1, 99.9)).tolist()
+    return (low, high) if low < high else None
 
 
 def voxels_zyx(node: Node) -> NDArray[Any]:

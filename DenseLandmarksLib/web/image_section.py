@@ -157,7 +157,7 @@ class ImageSection:
             html.Span("{{ library_name }}", title=("library_folder",), id="library-name", classes="grow")
         with html.Div(classes="row"):
             html.Label()
-            # No "Open case library" as in the panel: a page names no folder.
+            # No other library is opened here, as in the panel: a page names no folder.
             v.VBtn(
                 "Add images…",
                 id="add-images",

@@ -96,9 +96,12 @@ def draw_form(new: NewLandmarkRow) -> None:
             min=0,
             max=100,
             step=5,
-            disabled=("!has_case",),
+            disabled=("!has_case || !!why_no_strength",),
             classes="grow",
-            title="How far a correction takes its neighbours along; those that somebody decided never move.",
+            title=(
+                "why_no_strength || "
+                "'How far a correction takes its neighbours along; those that somebody decided never move.'",
+            ),
             raw_attrs=["@end=\"trigger('set_strength', [$event])\""],
         )
         html.Span("{{ strength }} %", classes="quiet")
@@ -114,7 +117,9 @@ def draw_form(new: NewLandmarkRow) -> None:
         v.VCheckbox(
             v_model=("names",), label="Names", classes="grow", title="Show the names of all landmarks in the views."
         )
-    html.Div("Structures are shown here, not edited; edit them in 3D Slicer.", classes="quiet")
+    html.Div(
+        "Structures are shown here, not edited; edit them in 3D Slicer.", classes="quiet", v_if=("has_structures",)
+    )
 
 
 def _draw_row() -> None:

@@ -14,6 +14,8 @@ from DenseLandmarksLib.web.landmark_rows import rows_of
 from DenseLandmarksLib.web.new_landmark_row import NewLandmarkRow
 from DenseLandmarksLib.web.state import Frame
 
+CORRECTED_ALONE = "This model finds landmarks only: each is corrected alone."
+
 
 class LandmarkSection:
     """Shows the worklist and forwards to the session."""
@@ -76,6 +78,8 @@ class LandmarkSection:
             "placing": "" if is_new else placing,
             **self._new.shown(),
             "strength": percent,
+            "why_no_strength": "" if not _corrects_alone(state) else CORRECTED_ALONE,
+            "has_structures": state is not None and bool(state.structures),
             "has_case": state is not None,
         }
 
@@ -218,6 +222,10 @@ class LandmarkSection:
     def draw(self) -> None:
         """Draw it."""
         draw_form(self._new)
+
+
+def _corrects_alone(state: CaseState | None) -> bool:
+    return state is not None and state.answer is not None and state.answer.template is None
 
 
 def _left_text(state: CaseState | None) -> str:

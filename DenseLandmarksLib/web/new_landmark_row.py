@@ -11,6 +11,9 @@ from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.web.state import Frame
 
+EVERYWHERE = "Then click in a view. It is found in all other cases of the library, without training."
+ALONE = "Then click in a view. It is a landmark of this image alone: only a model with structures finds it again."
+
 
 class NewLandmarkRow:
     """Name, structure, and a button that is pressed while the click is waited for."""
@@ -29,8 +32,9 @@ class NewLandmarkRow:
         return {
             "placing_new": placing if is_waiting else "",
             "new_problem": self._new_problem(state),
+            "new_tip": ALONE if _stays_here(state) else EVERYWHERE,
             "structures": [
-                {"value": "", "title": "Automatic"},
+                {"value": "", "title": "None" if _stays_here(state) else "Automatic"},
                 *({"value": s, "title": s} for s in _structures(state)),
             ],
         }
@@ -88,11 +92,14 @@ class NewLandmarkRow:
             block=True,
             color=("placing_new ? 'primary' : undefined",),
             disabled=("!placing_new && !!new_problem",),
-            title=(
-                "new_problem || 'Then click in a view. It is found in all other cases of the library, without training.'",
-            ),
+            title=("new_problem || new_tip",),
             click="trigger('new_landmark')",
         )
+
+
+def _stays_here(state: CaseState | None) -> bool:
+    """Whether there is no template on which a new landmark could be found in other cases."""
+    return state is not None and (state.answer is None or state.answer.template is None)
 
 
 def _structures(state: CaseState | None) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from trame_rca.encoders import RcaImageEncoder
 from trame_rca.utils import RcaViewAdapter
 
@@ -38,6 +39,7 @@ class OnePicture:
         self.rca, self.target_fps, self.is_in_sight, self.drawn = window, 30.0, True, 0
         self._catch_up = catch_up
         self._is_wanted = False
+        self._pixels = np.zeros((0, 0, 3), np.uint8)  # of the last picture
         self._woken, self._seen = asyncio.Event(), asyncio.Event()
         self._encoder = RcaImageEncoder.TURBO_JPEG
         self._push: Callable[[bytes, dict[str, Any]], None] | None = None
@@ -91,8 +93,11 @@ class OnePicture:
 
     async def _send(self, quality: int) -> None:
         loop = asyncio.get_running_loop()
-        began, self._is_wanted = loop.time(), False
-        pixels, *_ = self.rca.img_cols_rows
+        began = loop.time()
+        if self._is_wanted:  # else it is the same, to be sent sharp
+            self._is_wanted = False
+            self._pixels, *_ = self.rca.img_cols_rows
+        pixels = self._pixels
         height, width = pixels.shape[:2]
         picture, about, _ = await loop.run_in_executor(None, self._encoder.encode, pixels, width, height, quality)
         self.drawn += 1

@@ -43,7 +43,7 @@ class PredictSection:
             "progress": round(100 * status.fraction),
             "predict_said": self._said(status),
             "elapsed": "" if run is None else f"{run.elapsed_s:.1f} s",
-            "doubts": _doubts(plausibility) if plausibility is not None and doubtful else "",
+            "doubts": self._doubts(plausibility) if plausibility is not None and doubtful else "",
             "advised": "" if view is None else f"Look again at the image {view}",
             "log": predicting.log[-_LOG_CHARACTERS:] if self._frame.server.state["log_open"] else "",
         }
@@ -60,6 +60,12 @@ class PredictSection:
     def _plausibility(self) -> Plausibility | None:
         state = self._bench.state
         return None if state is None or state.answer is None else state.answer.prediction.plausibility
+
+    def _doubts(self, plausibility: Plausibility) -> str:
+        state = self._bench.state
+        has_side = state is None or state.geometry.is_radiograph
+        check = "Check the image, its side, and the model." if has_side else "Check the image and the model."
+        return f"Not plausible: {'; '.join(plausibility.doubts)}. {check}"
 
     def _predict_or_cancel(self) -> None:
         if self._bench.predicting.is_under_way:
@@ -121,7 +127,3 @@ class PredictSection:
                 click="window.navigator.clipboard.writeText(log)",
             )
         html.Pre("{{ log || 'nothing yet' }}", v_if=("log_open",), classes="log", id="log")
-
-
-def _doubts(plausibility: Plausibility) -> str:
-    return f"Not plausible: {'; '.join(plausibility.doubts)}. Check the image, its side, and the model."

@@ -18,6 +18,8 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from DenseLandmarksLib.scene.image_in_scene import to_world
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.ras import FloatArray, from_vtk
+from DenseLandmarksLib.scene.space_views import look_at_in_space, see_volume
+from DenseLandmarksLib.web.layers import Layers
 from DenseLandmarksLib.web.pictures import Area, OnePicture
 
 # As Slicer's four-up layout has them, row by row; a radiograph is in the first alone.
@@ -40,6 +42,7 @@ class View:
             view.set_orientation(_ORIENTATIONS[name])
             # What is drawn first lies below: the image, whenever it comes.
             view._render_manager._AddSliceActorToRendererIfNeeded()
+            self._layers = Layers(view.renderer())
         server.state.setdefault(f"cursor_{name}", "default")
         window = RcaWindow(view.render_window(), server.state, f"cursor_{name}")
 
@@ -62,7 +65,9 @@ class View:
     def show(self, volume: Node, is_radiograph: bool) -> None:
         """Have a volume in the view, along its own axes and as large as it goes."""
         if self.name == SPACE:
-            self.slicer_view.fit_view_to_content()
+            if not is_radiograph:
+                see_volume(volume.GetScene(), volume)
+            self.pictures.schedule_render()
             return
         self.slicer_view.set_background_volume_id(volume.GetID())
         self.slicer_view.set_orientation(_preset_along(volume) if is_radiograph else _ORIENTATIONS[self.name])
@@ -152,7 +157,10 @@ class Views:
             self.views[name].press_delete()
 
     def look_at(self, world_ras_mm: FloatArray, side_mm: float) -> None:
-        """Centre all slice views on a point of the world, ``side_mm`` of it to be seen along their shorter side."""
+        """Centre all views on a point of the world, ``side_mm`` of it to be seen along the shorter side of slice views."""
+        if not self.is_radiograph:
+            look_at_in_space(self._scene, world_ras_mm)
+            self.views[SPACE].pictures.schedule_render()
         for view in self.views.values():
             view.look_at(world_ras_mm, side_mm)
 

@@ -115,14 +115,15 @@ class Answers:
 
     def _before_pass(self, queued: Queued) -> Callable[[], None]:
         """What is called before each pass: says how far it is, and stops where it was cancelled."""
-        left = 1 - FIRST_PASS
+        passes = 0
 
         def before_pass() -> None:
-            nonlocal left
+            nonlocal passes
             if self._queue.given_up():
                 raise _GivenUpError
-            self._tell(queued, PREDICTING, 1 - left)
-            left /= 2  # nobody knows how many passes there will be
+            # Nobody knows how many there will be: a few of a radiograph, dozens of a volume.
+            self._tell(queued, PREDICTING, 1 - (1 - FIRST_PASS) * 3 / (3 + passes))
+            passes += 1
 
         return before_pass
 

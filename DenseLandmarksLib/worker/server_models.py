@@ -6,7 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from DenseLandmarksLib.models.bundle import METADATA, broken, load_bundle, sha256
-from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor
+from DenseLandmarksLib.models.prediction import OpenPredictor
 from DenseLandmarksLib.models.registry import open_bundle
 
 MODELS_LIMIT = 4
@@ -16,9 +16,9 @@ class WarmModels:
     """Predictors by bundle folder and wanted device; the one unused for longest goes first."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple[Path, str], tuple[str, DenseShapePredictor]] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, str], tuple[str, OpenPredictor]] = OrderedDict()
 
-    def warm(self, folder: Path, device: str) -> DenseShapePredictor | None:
+    def warm(self, folder: Path, device: str) -> OpenPredictor | None:
         """The predictor if it is open and its bundle's metadata, which names checksums of all, is still the same."""
         checksum, predictor = self._open.get((folder, device), ("", None))
         try:
@@ -31,7 +31,7 @@ class WarmModels:
         self._open.move_to_end((folder, device))
         return predictor
 
-    def open(self, folder: Path, device: str) -> DenseShapePredictor:
+    def open(self, folder: Path, device: str) -> OpenPredictor:
         """Open a bundle and keep it; raises :class:`InputError` for a bundle or device that cannot be used."""
         try:
             checksum = sha256(folder / METADATA)

@@ -9,11 +9,13 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from DenseLandmarksLib import __version__
+from DenseLandmarksLib.models.family import FAMILIES, FIRST_FAMILY
 
 # What only the worker imports; the rest a window needs as well.
 NETWORK_PACKAGES = ("torch", "monai", "safetensors")
 PACKAGES = (*NETWORK_PACKAGES, "numpy", "scipy", "SimpleITK", "pydicom")
-ANSWERS = "DenseLandmarksLib.worker.server_answers"
+# Ours: what answers, and a predictor, which else would be imported with the first model, and fail there.
+OURS = (FAMILIES[FIRST_FAMILY].predictor_module, "DenseLandmarksLib.worker.server_answers")
 INSTALL = "Install what is missing; in 3D Slicer, Predict offers to."
 INSTALL_AGAIN = "Remove it and install it again; in 3D Slicer, with the module PyTorch Utils."
 
@@ -40,8 +42,8 @@ def missing_or_broken() -> str:
     missing = [name for name in NETWORK_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return f"expected {_listed(missing)} in {python}, found none. {INSTALL}"
-    for name in (*NETWORK_PACKAGES, ANSWERS):
-        what = "torch and monai that fit each other" if name == ANSWERS else name
+    for name in (*NETWORK_PACKAGES, *OURS):
+        what = "torch and monai that fit each other" if name in OURS else name
         try:
             if getattr(import_module(name), "__file__", None) is None:
                 # What is left of a package that was removed while it was in use.

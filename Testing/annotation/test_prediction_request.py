@@ -125,14 +125,15 @@ def test_a_model_that_is_not_there_is_told(session: Session, client: Client) -> 
         PredictionRequest(session, client, image, "no-such-model")
 
 
-def test_an_image_that_the_model_cannot_use_is_told_in_one_line(
-    session: Session, warm_worker: Worker, client: Client, tiny_bundle: Path
+def test_an_image_that_the_model_cannot_use_is_told_before_a_worker_is_asked(
+    session: Session, client: Client, tiny_bundle: Path
 ) -> None:
     volume = MedicalImage(sitk.Image(16, 16, 16, sitk.sitkInt16), SpacingSource.GIVEN, "head")
     before = session.state
-    status = finished(warm_worker, PredictionRequest(session, client, volume, str(tiny_bundle)))
-    assert "expected a radiograph" in status.problem
-    assert "\n" not in status.problem
+    with pytest.raises(InputError, match=r"expected a radiograph \(one slice\) .*, got 'head' with 16 slices") as error:
+        PredictionRequest(session, client, volume, str(tiny_bundle))
+    assert "\n" not in str(error.value)
+    assert not client.has_events
     assert session.state is before
 
 

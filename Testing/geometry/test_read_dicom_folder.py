@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.read_image import read_image
-from Testing.geometry.dicom_files import PIXELS, write_ct_slices, write_dicom
+from Testing.geometry.dicom_files import CT, PIXELS, write_ct_slices, write_dicom
 
 Refusal = Callable[[Path], str]
 
@@ -28,6 +28,15 @@ def test_slices_are_stacked_by_their_positions_whatever_their_names(tmp_path: Pa
     assert image.volume.GetDirection() == pytest.approx((1, 0, 0, 0, 1, 0, 0, 0, 1))
     assert (image.spacing_source, image.name) == (SpacingSource.CALIBRATED, "series")
     assert (image.acquisition.modality, image.acquisition.patient_orientation) == ("CT", ("L", "P"))
+
+
+def test_slices_may_be_small(tmp_path: Path) -> None:
+    for i, path in enumerate(write_ct_slices(tmp_path / "series", [1.0, 3.5])):
+        position = {"ImagePositionPatient": [0, 0, 2.5 * i], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        write_dicom(
+            path, CT, PIXELS[:12, :20], Modality="CT", SeriesInstanceUID="1.2.3", PixelSpacing=[1, 1], **position
+        )
+    assert read_image(tmp_path / "series").volume.GetSize() == (20, 12, 2)
 
 
 def test_an_oblique_series_lies_where_its_slices_lie(tmp_path: Path) -> None:

@@ -35,6 +35,20 @@ def test_volume_formats_keep_their_spacing_origin_and_direction(tmp_path: Path, 
     assert read_image(tmp_path / f"a.{suffix}", (0.5, 0.5)).volume.GetSpacing()[:2] == pytest.approx((0.5, 0.5))
 
 
+@pytest.mark.parametrize("size", [(20, 24, 30), (31, 200, 2), (1, 40, 40), (3, 1, 2)])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_volume_may_have_any_size(tmp_path: Path, suffix: str, size: tuple[int, int, int]) -> None:
+    voxels = np.arange(np.prod(size), dtype=np.int16).reshape(size[::-1])
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(tmp_path / f"a.{suffix}").volume), voxels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_slice_must_be_a_full_radiograph(tmp_path: Path, suffix: str, refusal: Refusal) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None, :31]), tmp_path / f"a.{suffix}")
+    assert "at least 32 x 32 pixels, got 48 x 31; give the full radiograph" in refusal(tmp_path / f"a.{suffix}")
+
+
 def test_a_flat_image_file_gets_a_third_axis(tmp_path: Path) -> None:
     flat = sitk.GetImageFromArray(PIXELS)
     flat.SetSpacing((0.2, 0.3))

@@ -1,9 +1,9 @@
-"""``slicer.app``, its layout and its slice view (a real one, drawn offscreen), and ``slicer.modules``."""
+"""``slicer.app``, its layout and its slice views (real ones, drawn offscreen), and ``slicer.modules``."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -13,7 +13,9 @@ from Testing.host.settings import QSettings
 from Testing.host.strict import Strict
 from Testing.scene.offscreen import OffscreenSlice
 
-RED_ONLY = ("Red",)
+ONE_UP_RED = 6
+# The views of the four-up layout, and the orientations that the layout's description gives them.
+ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
 class SliceView(Strict):
@@ -79,13 +81,15 @@ class ThreeDWidget(Strict):
 
 
 class LayoutManager(Strict):
-    """One red view whatever the layout; the layout's number is kept."""
+    """The red view, and in all layouts but its own the others that the host has; the layout's number is kept."""
 
     _settable = ("layout",)
 
-    def __init__(self, screen: OffscreenSlice) -> None:
-        self._screen, self._layout = screen, 3  # four-up, as an application begins
-        screen.view._view_node.SetDefaultOrientation("Axial")  # as the layout's description says of the red view
+    def __init__(self, screen: OffscreenSlice, others: Mapping[str, OffscreenSlice]) -> None:
+        self._screen, self._screens = screen, {"Red": screen, **others}
+        self._layout = 3  # four-up, as an application begins
+        for name, one in self._screens.items():
+            one.view._view_node.SetDefaultOrientation(ORIENTATIONS[name])
 
     @property
     def layout(self) -> int:
@@ -99,12 +103,12 @@ class LayoutManager(Strict):
         self.layout = number
 
     def sliceViewNames(self) -> tuple[str, ...]:  # noqa: N802
-        return RED_ONLY
+        return tuple(self._screens)[: 1 if self._layout == ONE_UP_RED else None]
 
     def sliceWidget(self, name: str) -> SliceWidget:  # noqa: N802
-        if name not in RED_ONLY:
-            raise AttributeError(f"the test host has one slice view, Red; there is no {name}")
-        return SliceWidget(self._screen)
+        if name not in self._screens:
+            raise AttributeError(f"the test host has the slice views {', '.join(self._screens)}; there is no {name}")
+        return SliceWidget(self._screens[name])
 
     def mrmlSliceLogics(self) -> Any:  # noqa: N802
         return self._screen.app.app_logic.GetSliceLogics()
@@ -119,7 +123,8 @@ class LayoutManager(Strict):
         return ThreeDWidget()
 
     def resetSliceViews(self) -> None:  # noqa: N802
-        self._screen.view.fit_view_to_content()
+        for screen in self._screens.values():
+            screen.view.fit_view_to_content()
 
     def resetThreeDViews(self) -> None:  # noqa: N802
         """Nothing to do."""
@@ -224,11 +229,18 @@ class Application(Strict):
     _settable = ("temporaryPath",)
     majorVersion, minorVersion, revision, applicationName = 5, 12, "34567", "Slicer"  # noqa: N815
 
-    def __init__(self, scene: Any, screen: OffscreenSlice | None, modules: Modules, person: dialogs.Dialogs) -> None:
+    def __init__(
+        self,
+        scene: Any,
+        screen: OffscreenSlice | None,
+        others: Mapping[str, OffscreenSlice],
+        modules: Modules,
+        person: dialogs.Dialogs,
+    ) -> None:
         self._scene, self._screen, self._person = scene, screen, person
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-host-")
         self._module_manager = ModuleManager(modules)
-        self._layout_manager = LayoutManager(screen) if screen is not None else None
+        self._layout_manager = LayoutManager(screen, others) if screen is not None else None
         self._settings = QSettings()
         self.temporaryPath = self._folder.name
         self._on_startup: list[Callable[[], None]] = []

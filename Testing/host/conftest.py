@@ -42,3 +42,12 @@ def host_with_view() -> Iterator[Host]:
 
     with session(with_view=True) as host:
         yield host
+
+
+@pytest.fixture
+def host_with_views() -> Iterator[Host]:
+    """A session with the three slice views of the four-up layout, all really drawn."""
+    from Testing.host import session
+
+    with session(four_up=True) as host:
+        yield host

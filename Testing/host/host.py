@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes.util import find_library
 from importlib import metadata
@@ -62,6 +62,7 @@ class Host:
     ----------
     scene : the MRML scene, of the screen where there is one.
     screen : the offscreen red view, or None.
+    screens : all slice views by name, the red one first.
     recorded : messages, status lines, selected modules, opened addresses, restarts (:class:`dialogs.Recorded`).
     pip : what installing packages leads to (:class:`installing.Installing`).
     app, modules : ``slicer.app`` and ``slicer.modules``.
@@ -69,11 +70,12 @@ class Host:
     selected : the name of the module that is open.
     """
 
-    def __init__(self, screen: OffscreenSlice | None = None) -> None:
+    def __init__(self, screen: OffscreenSlice | None = None, others: Mapping[str, OffscreenSlice] = {}) -> None:
         import slicer
 
         self._qt_app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
         self.screen = screen
+        self.screens = {} if screen is None else {"Red": screen, **others}
         self.scene = screen.scene if screen is not None else new_scene()
         if screen is None:  # as the Segmentations module does
             self.scene.RegisterNodeClass(slicer.vtkMRMLSegmentEditorNode())
@@ -81,7 +83,7 @@ class Host:
         self._person = dialogs.Dialogs(self.recorded)
         self.pip = installing.Installing()
         self.modules = Modules(screen.app.app_logic if screen is not None else None)
-        self.app = Application(self.scene, screen, self.modules, self._person)
+        self.app = Application(self.scene, screen, others, self.modules, self._person)
         self.window = QtWidgets.QMainWindow()
         self.window.setObjectName("qSlicerMainWindow")
         self.window.resize(520, 900)
@@ -426,29 +428,34 @@ def _call(panel: Any, name: str) -> None:
 
 
 @contextmanager
-def session(with_view: bool = False) -> Iterator[Host]:
-    """One session for one test, with a red view of 256 x 256 pixels or without any; skips where it cannot be drawn."""
+def session(with_view: bool = False, four_up: bool = False) -> Iterator[Host]:
+    """One session for one test, with a red view of 256 x 256 pixels or without any; skips where it cannot be drawn.
+
+    ``four_up`` adds the yellow and the green one.
+    """
     import pytest
 
-    screen = None
-    if with_view:
+    screen, others = None, {}
+    if with_view or four_up:
         pytest.importorskip(
             "trame_slicer", reason="trame-slicer is not installed: there is no view", exc_type=ImportError
         )
         if find_library("EGL") is None:
             pytest.skip("libEGL is not installed: no view can be drawn without a screen")
         screen = OffscreenSlice((256, 256))
-    host = install(screen)
+        if four_up:
+            others = {name: OffscreenSlice((256, 256), name, screen) for name in ("Yellow", "Green")}
+    host = install(screen, others)
     try:
         yield host
     finally:
         try:
             host.remove()
         finally:
-            if screen is not None:
-                screen.close()
+            for one in (*others.values(), *([] if screen is None else [screen])):
+                one.close()
 
 
-def install(screen: OffscreenSlice | None = None) -> Host:
+def install(screen: OffscreenSlice | None = None, others: Mapping[str, OffscreenSlice] = {}) -> Host:
     """Put the stand-ins in place; ``host.remove()`` takes them away. Without a screen there is a scene but no view."""
-    return Host(screen)
+    return Host(screen, others)

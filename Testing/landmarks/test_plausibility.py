@@ -79,7 +79,7 @@ def test_all_landmarks_in_one_place_are_no_shape(chest_template: Template) -> No
 
 
 def test_a_doubt_names_what_was_measured_and_what_was_allowed() -> None:
-    limits = {"shape_residual_mm": 20.0, "disagreement": 0.05, "spread_mm": 9.0}
+    limits = {"shape_residual_mm": 20.0, "shape_sd": 3.0, "disagreement": 0.05, "spread_mm": 9.0}
     assert doubts_of(limits, limits) == ()
     (doubt,) = doubts_of({**limits, "shape_residual_mm": 31.4}, limits)
     assert "31 mm" in doubt

@@ -100,7 +100,7 @@ def test_a_description_that_was_changed_or_is_missing_is_refused(copy: Path, nam
 def test_weights_are_half_precision_and_are_the_networks_own(tmp_path: Path, tiny_bundle: Path) -> None:
     source = load_bundle(tiny_bundle)
     weights = {name: np.random.default_rng(0).normal(size=w.shape) for name, w in source.weights.items()}
-    save_bundle(tmp_path / "b", source.metadata, source.inference, source.template, weights, "card", "terms")
+    save_bundle(tmp_path / "b", source.metadata, source.inference, source.family_files(), weights, "card", "terms")
     loaded = load_bundle(tmp_path / "b")
     assert {w.dtype for w in loaded.weights.values()} == {np.dtype(np.float16)}
     network = open_bundle(loaded, "cpu").network
@@ -180,7 +180,7 @@ def test_good_weights_are_not_taken_for_a_pickle(tmp_path: Path, tiny_bundle: Pa
     source = load_bundle(tiny_bundle)
     for length in range(1, 200):
         weights = {"w" * length: np.zeros(3), "v": np.zeros(2), "u" * 480: np.zeros(1)}
-        save_bundle(tmp_path, source.metadata, source.inference, source.template, weights, "", "")
+        save_bundle(tmp_path, source.metadata, source.inference, source.family_files(), weights, "", "")
         if (tmp_path / WEIGHTS).read_bytes()[:2] == b"\x80\x02":
             break
     else:

@@ -12,7 +12,7 @@ import pytest
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.worker.client import Worker
-from Testing.host.conftest import collect_ignore_glob, host, host_with_view  # noqa: F401 - fixtures
+from Testing.host.conftest import collect_ignore_glob, host, host_with_view, host_with_views  # noqa: F401 - fixtures
 from Testing.panel.lent_worker import LentWorker
 from Testing.scene.open_cases import chest_library, predict
 

@@ -82,3 +82,14 @@ def test_every_button_of_the_panel_is_in_the_page() -> None:
     buttons = {name: re.escape(text.rstrip("…")) for name, text in texts_of("QPushButton").items() if text}
     missing = {name for name, text in buttons.items() if not re.search(f"[\"']{text}…?[\"']", sources)}
     assert missing == NOT_IN_THE_PAGE
+
+
+def test_what_a_volume_cannot_do_is_told_in_the_same_words(host: Host) -> None:
+    """Both take the line from their own source, as one of them is translated."""
+    from DenseLandmarksLib.web.landmark_section import CORRECTED_ALONE
+    from DenseLandmarksLib.web.new_landmark_row import ALONE, EVERYWHERE
+
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "DenseLandmarksLib" / "panel").glob("*.py"))
+    assert CORRECTED_ALONE in sources
+    assert ALONE in sources
+    assert EVERYWHERE in FORM.read_text(encoding="utf-8")

@@ -20,15 +20,19 @@ class OffscreenSlice:
     scene : with Slicer's singletons (selection, interaction, crosshair), colours and orientations.
     """
 
-    def __init__(self, size: tuple[int, int] = (1024, 1024)) -> None:
+    def __init__(
+        self, size: tuple[int, int] = (1024, 1024), name: str = "Red", beside: OffscreenSlice | None = None
+    ) -> None:
+        """``name`` is that of the view; it is in the scene of another view where one is given."""
         from trame_slicer.core import SlicerApp
         from trame_slicer.views import SliceView
         from vtkmodules.vtkCommonCore import vtkObject
 
         vtkObject.GlobalWarningDisplayOff()  # about the X server that is not there
-        self.app = SlicerApp()
+        self._beside = beside
+        self.app = SlicerApp() if beside is None else beside.app
         self.scene = self.app.scene
-        self.view = SliceView(self.scene, self.app.app_logic, "Red", _WhenAsked())
+        self.view = SliceView(self.scene, self.app.app_logic, name, _WhenAsked())
         # What is drawn first lies below: the image, whenever it comes.
         self.view._render_manager._AddSliceActorToRendererIfNeeded()
         self.view.render_window().SetMultiSamples(0)
@@ -124,8 +128,9 @@ class OffscreenSlice:
         self.render()
 
     def close(self) -> None:
-        """Let go of the view and of everything in the scene."""
-        self.scene.Clear(True)
+        """Let go of the view and, where it is the first in it, of everything in the scene."""
+        if self._beside is None:
+            self.scene.Clear(True)
         self.view.finalize()
 
     def _event(self, name: str, x: int, y: int) -> None:

@@ -129,3 +129,20 @@ def test_lps_and_ras_differ_by_two_signs() -> None:
     points = np.array([[1.0, 2.0, 3.0]])
     np.testing.assert_array_equal(ras_mm_from_lps_mm(points), [[-1, -2, 3]])
     np.testing.assert_array_equal(lps_mm_from_ras_mm(ras_mm_from_lps_mm(points)), points)
+
+
+@pytest.mark.parametrize("pixel_type", TYPES)
+def test_a_volume_is_shown_in_the_window_that_slicer_would_choose(scene: Any, pixel_type: int) -> None:
+    node = add_volume_node(scene, an_image(slices=12, pixel_type=pixel_type))
+    display = node.GetDisplayNode()
+    shown = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeGrey"
+    display.AutoWindowLevelOn()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx(shown, abs=1)
+
+
+def test_a_volume_of_which_all_looks_alike_is_shown(scene: Any) -> None:
+    voxels = np.zeros((20, 40, 40), np.int16)
+    voxels[0, 0, 0] = 9
+    volume = MedicalImage(sitk.GetImageFromArray(voxels), SpacingSource.GIVEN, "almost nothing")
+    assert add_volume_node(scene, volume).GetDisplayNode() is not None

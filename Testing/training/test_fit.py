@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import training.fit
+import training.dense_shape_task
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.template import Template
@@ -23,7 +23,8 @@ from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from DenseLandmarksLib.models.registry import open_predictor
 from training.__main__ import main
 from training.data import read_dataset
-from training.fit import Trainer, TrainingSet, fit
+from training.dense_shape_task import DenseShapeTask, TrainingSet, with_phantoms
+from training.fit import fit
 from training.grid_cases import GridCases, load_grid_cases, read_grid_cases, save_grid_cases
 from training.recipe import (
     AugmentationRecipe,
@@ -210,13 +211,13 @@ def test_validation_and_test_cases_are_never_trained_on(
     seen: dict[str, set[str]] = {}
 
     def spy(name: str, position: int) -> None:
-        original = getattr(training.fit, name)
+        original = getattr(training.dense_shape_task, name)
 
         def wrapped(*arguments: Any, **options: Any) -> Any:
             seen[name] = set(arguments[position].names)
             return original(*arguments, **options)
 
-        monkeypatch.setattr(training.fit, name, wrapped)
+        monkeypatch.setattr(training.dense_shape_task, name, wrapped)
 
     spy("make_template", 0)
     spy("make_targets", 0)
@@ -262,29 +263,29 @@ def test_folds_share_no_case_and_forget_none_whatever_the_order(cases: GridCases
 def test_phantoms_are_a_small_share_and_never_more_than_the_recipe_says(
     cases: GridCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.fit, "PHANTOM_POOL", 3)
+    monkeypatch.setattr(training.dense_shape_task, "PHANTOM_POOL", 3)
     recipe = replace(TINY, phantom_share=0.1, optimiser=replace(TINY.optimiser, epochs=40))
     template = make_template(cases, recipe.target)
-    pool = training.fit.with_phantoms(cases, template, recipe)
+    pool = with_phantoms(cases, template, recipe)
     assert len(pool) == len(cases) + 3
     assert set(pool.splits[len(cases) :]) == {"phantom"}
     assert np.isfinite(pool.points[len(cases) :]).all()
     assert pool.images[len(cases) :].astype(np.float32).std(axis=(1, 2)) == pytest.approx(1, abs=0.01)
     data = TrainingSet.build(pool, make_targets(pool, template, recipe.target), len(cases), "cpu")
-    trainer = Trainer(recipe, data, "cpu")
+    task = DenseShapeTask(recipe, data, template, cases, None)
     drawn: list[torch.Tensor] = []
-    draw_batch = trainer.draw_batch
+    draw_batch = task.draw_batch
 
     def spy(order: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
         drawn.append(order)
         return draw_batch(order, generator)
 
-    monkeypatch.setattr(trainer, "draw_batch", spy)
-    for _ in range(40):
-        trainer.run_epoch()
+    monkeypatch.setattr(task, "draw_batch", spy)
+    for epoch in range(40):
+        assert len(list(task.batches(epoch))) == task.steps_per_epoch
     share = (torch.cat(drawn) >= len(cases)).float().mean()
     assert 0.04 < share < 0.17
-    assert training.fit.with_phantoms(cases, template, TINY) is cases
+    assert with_phantoms(cases, template, TINY) is cases
 
 
 def test_validation_does_not_score_what_nobody_annotated(cases: GridCases) -> None:

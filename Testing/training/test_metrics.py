@@ -12,6 +12,7 @@ from training.metrics import (
     is_simple_polygon,
     landmark_errors_mm,
     landmark_surface_distances_mm,
+    rank_correlation,
     surface_distances_mm,
     within_ellipse,
 )
@@ -130,3 +131,36 @@ def test_ninety_percent_of_gaussian_errors_lie_in_their_ellipse_also_on_a_flat_i
     assert inside.mean() == pytest.approx(0.9, abs=0.01)
     too_sure = within_ellipse(np.zeros_like(truth), truth, np.broadcast_to(plane / 4, (len(truth), 3, 3)))
     assert too_sure.mean() == pytest.approx(1 - 0.1**0.25, abs=0.02)
+
+
+# Not along the axes, and many times as long as it is wide.
+SLANTED = np.array([[100.0, 9.0, -4.0], [9.0, 4.0, 0.5], [-4.0, 0.5, 0.8]])
+
+
+def test_ninety_percent_of_gaussian_errors_lie_in_their_ellipsoid_in_space() -> None:
+    truth = np.random.default_rng(4).multivariate_normal(np.zeros(3), SLANTED, 20_000)
+    each = np.broadcast_to(SLANTED, (len(truth), 3, 3))
+    assert within_ellipse(np.zeros_like(truth), truth, each).mean() == pytest.approx(0.9, abs=0.01)
+    assert within_ellipse(np.zeros_like(truth), truth, each, level=0.5).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_ellipsoid_ends_where_chi_square_with_three_degrees_says() -> None:
+    # papers.md, section 2.4: chi2_3(0.9) = 6.251; with the 4.605 of two degrees the first point would be outside.
+    points = np.array([[2 * np.sqrt(6.25), 0, 0], [2 * np.sqrt(6.26), 0, 0]])
+    inside = within_ellipse(points, np.zeros((2, 3)), np.broadcast_to(4 * np.eye(3), (2, 3, 3)))
+    assert inside.tolist() == [True, False]
+
+
+def test_who_claims_to_be_certain_along_an_axis_is_wrong_by_any_error_along_it() -> None:
+    flat = np.diag([4.0, 4.0, 0.0])
+    inside = within_ellipse(
+        [[1, 1, 0], [1, 1, 0.1], [0, 0, 0], [0.5, 0, 0]], np.zeros((4, 3)), np.array([flat, flat, 0 * flat, 0 * flat])
+    )
+    assert inside.tolist() == [True, False, True, False]
+
+
+def test_a_larger_region_for_a_larger_error_is_a_correlation_of_one() -> None:
+    assert rank_correlation([1, 2, np.nan, 30, 4], [0.1, 0.2, 7, 9, 0.4]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(rank_correlation([1, 2], [1, 2]))

@@ -55,7 +55,7 @@ def test_the_inexact_annotator_slips_along_the_contour_and_the_same_way_every_ti
     circle = 50 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     names = tuple(f"p{i}" for i in range(2000))
     case = Case("a", Path("a.png"), "test", (1.0, 1.0), (200, 200), circle + 100)
-    dataset = Dataset("round", names, ("disc",) * 2000, "given", (case,))
+    dataset = Dataset("round", names, ("disc",) * 2000, (case,))
     slips = slips_of(circle, dataset, np.arange(2000), "a")
     across = (slips * circle / 50).sum(axis=1)
     along = (slips * circle[:, ::-1] * [-1, 1] / 50).sum(axis=1)

@@ -59,6 +59,8 @@ def served(tmp_path: Path, films: Library) -> Iterator[Served]:
     served = Served(tmp_path, films.folder)
     yield served
     assert served.stop() == 0, "".join(served.said)
+    # The page asks for commands that there are, by their names.
+    assert [line for line in served.said if "seems to be missing" in line] == []
 
 
 @pytest.fixture

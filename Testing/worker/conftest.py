@@ -53,7 +53,7 @@ def write_untrained(folder: Path, like: Path, channels: tuple[int, ...], grid: t
     inference = {**bundle.inference, "network_def": definition, "grid_size": list(grid)}
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     metadata = {**bundle.metadata, "name": folder.name}
-    save_bundle(folder, metadata, inference, bundle.template, weights, "Untrained.", "None.")
+    save_bundle(folder, metadata, inference, bundle.family_files(), weights, "Untrained.", "None.")
 
 
 @pytest.fixture(scope="session")

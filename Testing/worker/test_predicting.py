@@ -97,7 +97,7 @@ def test_a_model_that_changed_on_disk_is_read_again(
     assert done.prediction.model_version == "1.0.0"
     bundle = load_bundle(folder)
     metadata = {**bundle.metadata, "version": "1.0.1"}
-    save_bundle(folder, metadata, bundle.inference, bundle.template, bundle.weights, "Untrained.", "None.")
+    save_bundle(folder, metadata, bundle.inference, bundle.family_files(), bundle.weights, "Untrained.", "None.")
     done = answer(warm_worker, client, client.request(chest, folder, device="cpu"))
     assert isinstance(done, Done)
     assert done.prediction.model_version == "1.0.1"
@@ -224,7 +224,7 @@ def test_a_broken_bundle_is_told_and_the_next_one_is_opened(
     (broken / WEIGHTS).write_bytes(b"\x80\x04 a pickle")
     bundle = load_bundle(unlike)
     some_weights = dict(list(bundle.weights.items())[:3])
-    save_bundle(unlike, bundle.metadata, bundle.inference, bundle.template, some_weights, "", "")
+    save_bundle(unlike, bundle.metadata, bundle.inference, bundle.family_files(), some_weights, "", "")
     for folder, says in ((broken, "is a pickle"), (unlike, "its weights do not fit its network")):
         for ask in (client.request(chest, folder, device="cpu"), client.load(folder, "cpu")):
             failed = answer(warm_worker, client, ask)

@@ -5,37 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from DenseLandmarksLib.annotation.exports.overlay_parts import (
+    BACKGROUND,
+    DPI,
+    ELLIPSE_90,
+    INK,
+    WARNING,
+    WARNING_CHARACTER_WIDTH,
+    WARNING_LINE_HEIGHT,
+    Colour,
+    caption,
+    dot,
+    warning_lines,
+)
 from DenseLandmarksLib.files import write_beside_and_rename
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
-from DenseLandmarksLib.models.prediction import Plausibility, Prediction
+from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.structure_style import StructureStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-Colour = tuple[float, float, float]
-
-_DPI = 100
 _LONG_SIDE = 1100
 _LINE_HEIGHT = 26
 _LEGEND_COLUMN_WIDTH = 240
-_BACKGROUND = "#101418"
-_INK = "#e8eaed"
-_WARNING = "#ffb454"
-_WARNING_CHARACTER_WIDTH, _WARNING_LINE_HEIGHT = 9.5, 21
 _HIGHLIGHT: Colour = (1.0, 0.9, 0.2)
-_NO_STYLE: Colour = (0.8, 0.8, 0.8)
-# 90 % of a Gaussian in the plane lies within this many standard deviations: sqrt of the chi-square quantile, 2 degrees.
-_ELLIPSE_90 = math.sqrt(-2 * math.log(1 - 0.9))
 _MANY_ELLIPSES = 40
 
 
@@ -66,17 +68,17 @@ def draw_overlay(
     columns = int(width // _LEGEND_COLUMN_WIDTH)
     strip = _LINE_HEIGHT * (math.ceil(len(handles) / columns) + 2.5)  # and two lines of text
 
-    warning = _warning(prediction.plausibility, int(width / _WARNING_CHARACTER_WIDTH))
-    banner = _WARNING_LINE_HEIGHT * (len(warning) + 0.8) if warning else 0
+    warning = warning_lines(prediction.plausibility, int(width / WARNING_CHARACTER_WIDTH))
+    banner = WARNING_LINE_HEIGHT * (len(warning) + 0.8) if warning else 0
     whole = height + strip + banner
 
-    figure = Figure(figsize=(width / _DPI, whole / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    figure = Figure(figsize=(width / DPI, whole / DPI), dpi=DPI, facecolor=BACKGROUND)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, strip / whole, 1, height / whole))
     axes.set_axis_off()
     _draw_pixels(axes, image)
     for s, name in enumerate(prediction.structures):
-        _draw_structure(axes, prediction, s, colours.get(name, _NO_STYLE))
+        _draw_structure(axes, prediction, s, colours.get(name) or StructureStyle.by_name(name).colour)
     _draw_landmarks(axes, image, prediction.landmarks, colours, extra)
     _draw_scale_bar(axes, image)
     axes.set_xlim(-0.5, width_px - 0.5)
@@ -90,16 +92,16 @@ def draw_overlay(
         ncols=columns,
         frameon=False,
         fontsize=11,
-        labelcolor=_INK,
+        labelcolor=INK,
         handlelength=1.6,
     )
-    figure.text(0.5, 0.012, _caption(image, prediction), color=_INK, fontsize=10, ha="center", va="bottom")
+    figure.text(0.5, 0.012, caption(image, prediction), color=INK, fontsize=10, ha="center", va="bottom")
     if warning:
         figure.text(
             0.5,
-            1 - 0.4 * _WARNING_LINE_HEIGHT / whole,
+            1 - 0.4 * WARNING_LINE_HEIGHT / whole,
             "\n".join(warning),
-            color=_WARNING,
+            color=WARNING,
             fontsize=12,
             ha="center",
             va="top",
@@ -134,7 +136,7 @@ def _draw_structure(axes: Axes, prediction: Prediction, s: int, colour: Colour) 
     if not mask.any():
         return
     columns, rows = np.meshgrid(np.arange(mask.shape[1]), np.arange(mask.shape[0]))
-    x, y = prediction.grid.to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).T.reshape(2, *mask.shape)
+    x, y = prediction.need_grid().to_pixels(np.column_stack([columns.ravel(), rows.ravel()])).T.reshape(2, *mask.shape)
     # A little smoothing turns the mask's stairs into the line that they stand for.
     smooth = gaussian_filter(mask.astype(np.float32), 1.2)
     axes.contourf(x, y, smooth, levels=[0.5, 2.0], colors=[colour], alpha=0.14)
@@ -158,7 +160,11 @@ def _draw_landmarks(
     for i in drawn:
         present = landmarks.presence[i] is Presence.PRESENT
         starred = i in stars
-        colour = _HIGHLIGHT if starred else colours.get(landmarks.structures[i], _NO_STYLE)
+        colour = (
+            _HIGHLIGHT
+            if starred
+            else colours.get(landmarks.structures[i]) or StructureStyle.by_name(landmarks.structures[i]).colour
+        )
         if present and (i % every == 0 or starred):
             ring = _ellipse_px(image, landmarks.points_lps_mm[i], landmarks.covariance_mm2[i])
             if ring is not None:
@@ -166,7 +172,7 @@ def _draw_landmarks(
         if not starred:
             alike.setdefault((colour, present), []).append(int(i))
     for (colour, present), rows in alike.items():
-        axes.plot(*pixels[rows].T, **_dot(colour, present), zorder=4)
+        axes.plot(*pixels[rows].T, **dot(colour, present), zorder=4)
     for i in np.intersect1d(stars, drawn):
         present = landmarks.presence[i] is Presence.PRESENT
         axes.plot(*pixels[i], **_star(present), zorder=6)
@@ -192,16 +198,10 @@ def _ellipse_px(
     if not np.isfinite(covariance).all() or not covariance.any():
         return None
     variance, axes_lps = np.linalg.eigh(covariance)
-    radii = _ELLIPSE_90 * np.sqrt(np.maximum(variance[1:], 0))
+    radii = ELLIPSE_90 * np.sqrt(np.maximum(variance[1:], 0))
     angle = np.linspace(0, 2 * np.pi, 49)
     ring = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)]) @ axes_lps[:, 1:].T
     return pixels_from_lps_mm(image.geometry, point_lps + ring)
-
-
-def _dot(colour: Colour, present: bool) -> dict[str, Any]:
-    if present:
-        return {"marker": "o", "ms": 4.8, "mfc": colour, "mec": "black", "mew": 0.5, "ls": "none"}
-    return {"marker": "o", "ms": 6.5, "mfc": "none", "mec": colour, "mew": 1.6, "ls": "none"}
 
 
 def _star(present: bool) -> dict[str, Any]:
@@ -220,13 +220,13 @@ def _draw_scale_bar(axes: Axes, image: MedicalImage) -> None:
     length = max(step * power for step in (1, 2, 5) if step * power <= longest)
     x, y = 0.03 * width, 0.97 * height
     outline = [withStroke(linewidth=4, foreground="black")]
-    axes.plot([x, x + length / spacing_x], [y, y], color=_INK, lw=2, solid_capstyle="butt", path_effects=outline)
+    axes.plot([x, x + length / spacing_x], [y, y], color=INK, lw=2, solid_capstyle="butt", path_effects=outline)
     axes.annotate(
         f"{length:g} {image.unit}",
         (x, y),
         xytext=(0, 5),
         textcoords="offset points",
-        color=_INK,
+        color=INK,
         fontsize=11,
         path_effects=[withStroke(linewidth=2.5, foreground="black")],
     )
@@ -238,24 +238,13 @@ def _legend_handles(prediction: Prediction, colours: dict[str, Colour], starred:
     handles = []
     for s, name in enumerate(prediction.structures):
         label = name.replace("_", " ") + ("" if prediction.masks[s].any() else " (not found)")
-        handles.append(Line2D([], [], color=colours.get(name, _NO_STYLE), lw=3, label=label))
+        handles.append(
+            Line2D([], [], color=colours.get(name) or StructureStyle.by_name(name).colour, lw=3, label=label)
+        )
     presence = prediction.landmarks.presence
-    handles.append(Line2D([], [], **_dot((1.0, 1.0, 1.0), present=True), label="landmark (ellipse: 90 %)"))
+    handles.append(Line2D([], [], **dot((1.0, 1.0, 1.0), present=True), label="landmark (ellipse: 90 %)"))
     if Presence.ABSENT in presence:
-        handles.append(Line2D([], [], **_dot((1.0, 1.0, 1.0), present=False), label="absent (best guess)"))
+        handles.append(Line2D([], [], **dot((1.0, 1.0, 1.0), present=False), label="absent (best guess)"))
     if starred:
         handles.append(Line2D([], [], **(_star(present=True) | {"ms": 11}), label="new landmark"))
     return handles
-
-
-def _warning(plausibility: Plausibility, columns: int) -> list[str]:
-    """Lines of at most ``columns`` characters that say why a prediction is doubtful; none for a plausible one."""
-    doubts = [line for doubt in plausibility.doubts for line in wrap(doubt, columns, subsequent_indent="  ")]
-    return ["DOUBTFUL", *doubts] if doubts else []
-
-
-def _caption(image: MedicalImage, prediction: Prediction) -> str:
-    name = image.name if len(image.name) <= 60 else f"{image.name[:28]} ... {image.name[-28:]}"
-    lengths = "pixels (spacing unknown)" if image.unit == "px" else f"mm (spacing: {image.spacing_source})"
-    model = f"{prediction.model_name} {prediction.model_version}"
-    return f"{name}\n{model}   |   lengths in {lengths}   |   research use only"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
+from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
 from DenseLandmarksLib.models.prediction import Prediction
@@ -20,16 +20,15 @@ RESEARCH_USE_ONLY = "Research use only. Not a medical device; not for diagnosis 
 def report(
     image: MedicalImage, prediction: Prediction, styles: Sequence[StructureStyle] = (), case_key: str | None = None
 ) -> dict[str, Any]:
-    """Everything a prediction says about one radiograph, as JSON types; NaN becomes ``None``.
+    """Everything a prediction says about one image, as JSON types; NaN becomes ``None``.
 
-    Lengths and areas are in ``unit`` and its square: ``"mm"``, or ``"px"`` when the spacing is unknown. A landmark
+    Of a radiograph ``size_px``, ``spacing`` and each ``pixel`` have two numbers, of a volume three. Lengths and areas are in ``unit`` and its square: ``"mm"``, or ``"px"`` when the spacing is unknown. A landmark
     that is not present has no position; an absent one gives its best guess under a name of its own.
     ``standard_deviation`` is that along the direction in which the point is least sure. With ``styles``, structures
     carry their terminology. ``plausible`` is ``None`` for models that cannot tell. ``case_key`` as
     :func:`~DenseLandmarksLib.annotation.case_key.case_key` gives it.
     """
-    spacing_x, spacing_y, _ = image.volume.GetSpacing()
-    width, height, _ = image.volume.GetSize()
+    axes = 2 if image.is_radiograph else 3
     terms = {style.name: style.to_dict()["terminology"] for style in styles}
     return {
         "research_use_only": RESEARCH_USE_ONLY,
@@ -37,14 +36,15 @@ def report(
         "image": {
             "name": image.name,
             "case_key": case_key,
-            "size_px": [width, height],
-            "spacing": [_number(spacing_x, 6), _number(spacing_y, 6)],
+            "size_px": list(image.volume.GetSize()[:axes]),
+            "spacing": [_number(spacing, 6) for spacing in image.volume.GetSpacing()[:axes]],
             "spacing_source": str(image.spacing_source),
         },
         "view": str(prediction.view),
         "plausibility": _plausibility(prediction),
         "unit": image.unit,
-        "frame": "positions are physical LPS of the image; pixels are continuous indices (x, y), centres at integers",
+        "frame": "positions are physical LPS of the image; pixels are continuous indices "
+        f"({', '.join('xyz'[:axes])}), centres at integers",
         "structures": [_structure(image, prediction, s, terms) for s in range(len(prediction.structures))],
         "landmarks": _landmarks(image, prediction.landmarks),
     }
@@ -56,7 +56,7 @@ def structure_is_found(prediction: Prediction, s: int) -> bool:
 
 
 def _count(prediction: Prediction, s: int) -> int:
-    top, left, height, width = prediction.grid.inner
+    top, left, height, width = prediction.need_grid().inner
     return int(prediction.masks[s, top : top + height, left : left + width].sum())
 
 
@@ -78,7 +78,7 @@ def _plausibility(prediction: Prediction) -> dict[str, Any]:
 
 
 def _structure(image: MedicalImage, prediction: Prediction, s: int, terms: dict[str, Any]) -> dict[str, Any]:
-    pixel_area = float(np.prod(prediction.grid.pixel_size(image.volume.GetSpacing()[:2])))
+    pixel_area = float(np.prod(prediction.need_grid().pixel_size(image.volume.GetSpacing()[:2])))
     count = _count(prediction, s)
     name = prediction.structures[s]
     entry: dict[str, Any] = {"name": name, "found": count > 0, "area": _number(count * pixel_area, 1)}
@@ -88,7 +88,7 @@ def _structure(image: MedicalImage, prediction: Prediction, s: int, terms: dict[
 
 
 def _landmarks(image: MedicalImage, landmarks: LandmarkSet) -> list[dict[str, Any]]:
-    pixels = pixels_from_lps_mm(image.geometry, landmarks.points_lps_mm)
+    pixels = index_from_lps_mm(image.geometry, landmarks.points_lps_mm)[:, : 2 if image.is_radiograph else 3]
     deviation = [_largest_deviation(covariance) for covariance in landmarks.covariance_mm2]
     entries = []
     for i, name in enumerate(landmarks.names):

@@ -40,7 +40,7 @@ class SummaryRow:
     case_key : as :func:`~DenseLandmarksLib.annotation.case_key.case_key` gives it; empty for what cannot be read.
     status, message : a :class:`Status`, and for a failure why, in one line without folders.
     unit : of the spacing, ``mm`` or ``px``.
-    spacing_x, spacing_y, spacing_source : size of a pixel and where it came from.
+    spacing_x, spacing_y, spacing_z, spacing_source : size of a pixel, or of a volume's voxel, and where it came from.
     width_px, height_px, slices : size of the image.
     structures_found, structures, landmarks_present, landmarks : how many, and of how many.
     mean_confidence : of the landmarks that are present, 0 to 1.
@@ -59,6 +59,7 @@ class SummaryRow:
     unit: str = ""
     spacing_x: str = ""
     spacing_y: str = ""
+    spacing_z: str = ""
     spacing_source: str = ""
     width_px: str = ""
     height_px: str = ""
@@ -85,12 +86,13 @@ COLUMNS = tuple(field.name for field in fields(SummaryRow))
 
 def image_columns(image: MedicalImage) -> dict[str, str]:
     """What the table says about an image itself, by column."""
-    spacing_x, spacing_y, _ = image.volume.GetSpacing()
+    spacing_x, spacing_y, spacing_z = image.volume.GetSpacing()
     width, height, slices = image.volume.GetSize()
     return {
         "unit": image.unit,
         "spacing_x": f"{spacing_x:.6g}",
         "spacing_y": f"{spacing_y:.6g}",
+        "spacing_z": "" if image.is_radiograph else f"{spacing_z:.6g}",
         "spacing_source": str(image.spacing_source),
         "width_px": str(width),
         "height_px": str(height),

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from DenseLandmarksLib.annotation.array_file import ArrayStore
 from DenseLandmarksLib.annotation.case_key import case_key
 from DenseLandmarksLib.annotation.case_state import CaseState
@@ -221,7 +219,7 @@ class LibraryCase:
             )
         if (stated.origin_lps_mm, stated.direction) != (self.geometry.origin_lps_mm, self.geometry.direction):
             notes.append(f"{self.name}: its file now states another place in space; every point stays on its pixel")
-        volume = sitk.Image(image.volume)
+        volume = image.volume  # read just now, and nobody else's: no copy of it is needed
         volume.SetSpacing(geometry.spacing_mm)
         volume.SetOrigin(geometry.origin_lps_mm)
         volume.SetDirection(geometry.direction)

@@ -11,6 +11,7 @@ from DenseLandmarksLib.annotation.edits import TakePrediction
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import BundleDescription
+from DenseLandmarksLib.models.fitting_models import refuse_misfit
 from DenseLandmarksLib.models.prediction import Predictor
 
 
@@ -65,6 +66,7 @@ def _predict(
 ) -> PredictedCase:
     case = library.case(case_id)
     state, info = case.load()
+    refuse_misfit(model, name, state.geometry.size[2])
     image, notes = case.read_image(state.geometry)
     prediction = predictor.predict(image)
     answer = ModelAnswer(prediction, model.template, model.styles)

@@ -1,4 +1,4 @@
-"""How large an image may be and how much its file must hold, decided before a pixel is allocated."""
+"""How large an image may be and how much its file must hold, decided before a pixel is allocated, and how small."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_JPEG_2000_PIXELS_PER_BYTE = 4000
 
 
 def check_size(path: Path, size: Sequence[int], bytes_per_voxel: float = 1) -> None:
-    """Refuse a header's ``size`` (x, y and further axes) that is too small, too large or has a fourth axis.
+    """Refuse a header's ``size`` (x, y and further axes) that is empty, too large or has a fourth axis.
 
     ``bytes_per_voxel`` counts what the file stores, or what its reader makes of it. Raises :class:`InputError`.
     """
@@ -32,10 +32,8 @@ def check_size(path: Path, size: Sequence[int], bytes_per_voxel: float = 1) -> N
     voxels = math.prod(size)
     if any(s > 1 for s in size[3:]):
         raise InputError(f"{path}: expected one image or one volume, got a series of {text}; export one of them")
-    if min(size[:2]) < MIN_SIDE:
-        raise InputError(
-            f"{path}: expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {text}; give the full radiograph"
-        )
+    if voxels < 1:
+        raise InputError(f"{path}: expected an image with pixels, got {text}; export it again")
     if voxels == size[0] * size[1]:
         if voxels > MAX_PIXELS or voxels * bytes_per_voxel > MAX_IMAGE_BYTES:
             raise InputError(
@@ -46,6 +44,15 @@ def check_size(path: Path, size: Sequence[int], bytes_per_voxel: float = 1) -> N
         raise InputError(
             f"{path}: expected at most {MAX_VOXELS // 10**6} million voxels in 1 GiB, got {text} "
             f"({voxels * bytes_per_voxel / 2**30:.1f} GiB); cut out or reduce the volume first"
+        )
+
+
+def check_sides(path: Path, size: Sequence[int]) -> None:
+    """Refuse one slice that is too small to be a radiograph; a volume may have any size. Raises :class:`InputError`."""
+    columns, rows, slices = size
+    if slices == 1 and min(columns, rows) < MIN_SIDE:
+        raise InputError(
+            f"{path}: expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {columns} x {rows}; give the full radiograph"
         )
 
 

@@ -21,8 +21,10 @@ from DenseLandmarksLib.landmarks.locate import Located, locate_landmarks
 from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_plausibility
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod, UvField
+from DenseLandmarksLib.models.bundle import NETWORK_MODULE, Bundle, broken
+from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
-from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
+from DenseLandmarksLib.models.networks.dense_shape import NETWORKS, DenseShapeOutput
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.predictors.decode import decode_output
 
@@ -36,7 +38,8 @@ class DenseShapePredictor:
     ``network`` maps z-normalised grids (B, 1, H, W) to :class:`DenseShapeOutput`; ``grid_size`` is (H, W); ``device``
     changes from ``"cuda"`` to ``"cpu"`` for good when the card's memory does not suffice; ``read_out`` as in
     :class:`~DenseLandmarksLib.landmarks.uv_field.UvField`; ``expectation`` is what the model was trained on, ``limits``
-    those of the measures of plausibility.
+    those of the measures of plausibility; ``is_demonstration`` as in
+    :class:`~DenseLandmarksLib.models.bundle.BundleDescription`.
     """
 
     network: nn.Module
@@ -48,6 +51,7 @@ class DenseShapePredictor:
     read_out: ReadOutMethod = "border"
     expectation: Expectation = field(default_factory=Expectation)
     limits: Mapping[str, float] = field(default_factory=dict)
+    is_demonstration: bool = False
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -65,6 +69,12 @@ class DenseShapePredictor:
             self.network.to("cpu")
             torch.cuda.empty_cache()
             return self.run_network(grid_pixels)
+
+    def run_once(self) -> bool:
+        """One pass over a grey ramp; whether all that comes out is finite."""
+        ramp = np.add.outer(*map(np.arange, self.grid_size)).astype(np.float32)
+        output = self.run_network((ramp - ramp.mean()) / ramp.std())
+        return bool(output.uv.isfinite().all())
 
     def predict(
         self,
@@ -142,9 +152,8 @@ class DenseShapePredictor:
                 suggested = view
             if suggested or not doubts:
                 doubts = (f"the image looks {seen.turned}", *doubts)
-        return Plausibility(
-            (*self.expectation.doubts(image.acquisition), *doubts), seen.measures, self.limits, suggested
-        )
+        stated = (*demonstration_doubts(self, image), *self.expectation.doubts(image.acquisition))
+        return Plausibility((*stated, *doubts), seen.measures, self.limits, suggested)
 
 
 @dataclass(frozen=True)
@@ -157,3 +166,39 @@ class _Seen:
     located: Located
     measures: dict[str, float]
     turned: View
+
+
+def open_dense_shape(bundle: Bundle, device: str) -> DenseShapePredictor:
+    """The predictor of a checked bundle of this family on ``"cpu"`` or ``"cuda"``.
+
+    Raises :class:`InputError`, in one line, when weights and network do not fit.
+    """
+    template = bundle.need_template()
+    definition = dict(bundle.inference.get("network_def", {}))
+    target = str(definition.pop("_target_", ""))
+    # Only our own networks: a bundle must not name any callable it likes.
+    network_class = NETWORKS.get(target.removeprefix(f"{NETWORK_MODULE}."))
+    if network_class is None:
+        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
+    try:
+        network = network_class(**definition)
+        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
+    except (RuntimeError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    if network.structures != len(template.structures):
+        raise broken(
+            bundle.folder, f"its network has {network.structures} structures, its template {len(template.structures)}"
+        )
+    return DenseShapePredictor(
+        network,
+        template,
+        bundle.grid_size,
+        bundle.name,
+        bundle.version,
+        device,
+        bundle.read_out,
+        bundle.expectation,
+        bundle.limits,
+        bundle.is_demonstration,
+    )

@@ -1,0 +1,137 @@
+"""A trained multi-scale network as a bundle, with its model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from DenseLandmarksLib.models.bundle import Bundle, save_bundle
+from DenseLandmarksLib.models.family import JOINT_SHAPE
+from DenseLandmarksLib.models.measured import figure
+from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE
+from training.export import LICENSE_TEXT
+from training.recipe import recipe_to_dict
+
+if TYPE_CHECKING:
+    from training.volume_task import VolumeTask
+
+PHANTOM_LICENSE_TEXT = """These weights come under the licence of the program they are part of, Apache-2.0.
+
+They were trained on synthetic images only and show how things work. They are no medical device and must not be used to
+diagnose or treat patients. Provided "as is", without warranty of any kind.
+"""
+
+
+def export_volume_bundle(folder: Path, task: VolumeTask, network: nn.Module, parent: Bundle | None) -> None:
+    """Write ``folder`` as a bundle whose model was trained by ``task``, from ``parent`` on if given."""
+    recipe, cases = task.recipe, task.cases
+    size = recipe.levels.crop_size
+    is_phantom = recipe.demonstration
+    metadata: dict[str, Any] = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "family": recipe.family,
+        "task": "landmarks of volumes, coarse to fine",
+        "description": recipe.description,
+        "license": "Apache-2.0" if is_phantom else "research use only",
+        "demonstration": is_phantom,
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
+        "coordinate_system": "LPS",
+        "units": "mm",
+        "structures": [],
+        "landmark_names": list(cases.landmark_names),
+        "landmark_structures": list(cases.landmark_structures),
+        "training": {
+            "data": cases.data_name,
+            "cases": len(cases),
+            "recipe": recipe_to_dict(recipe),
+            "started_from": None if parent is None else f"{parent.name} {parent.version}",
+        },
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "magnitude",
+                    "modality": "CT",
+                    "num_channels": 1,
+                    "spatial_shape": [size, size, size],
+                    "dtype": "float32",
+                    "value_range": [-1, 1],
+                    "is_patch_data": True,
+                    "channel_def": {"0": "image"},
+                }
+            },
+            "outputs": {
+                "points": {
+                    "type": "tuples",
+                    "format": "points",
+                    "spatial_shape": [len(cases.landmark_names), 3],
+                    "channel_def": dict(enumerate(cases.landmark_names)),
+                }
+            },
+        },
+    }
+    inference = {
+        "dimensions": 3,
+        "network_def": {"_target_": f"{NETWORK_MODULE}.MultiScaleLocNet", **task.network_definition()},
+        "is_mixed": recipe.optimiser.precision == "bfloat16",
+        "intensity": dataclasses.asdict(recipe.intensity),
+        "passes": recipe.passes,
+        "shift_mm": recipe.augmentation.noise_mm,
+        "uses_shape": False,
+        "confidence_radius_mm": recipe.confidence_radius_mm,
+    }
+    shape = {} if task.joint_shape is None else task.joint_shape.to_dict()
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    text = PHANTOM_LICENSE_TEXT if is_phantom else LICENSE_TEXT
+    card = volume_card(metadata, inference)
+    save_bundle(folder, metadata, inference, {JOINT_SHAPE: json.dumps(shape)}, weights, card, text)
+
+
+def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
+    """The bundle's ``docs/README.md``."""
+    training, measured = metadata["training"], metadata.get("measured")
+    recipe, network = training["recipe"], inference["network_def"]
+    spacings = ", ".join(f"{spacing:g}" for spacing in network["spacings_mm"])
+    names = metadata["landmark_names"]
+    listed = ", ".join(names) if len(names) <= 8 else f"{names[0]} to {names[-1]}"
+    lines = [
+        f"# {metadata['name']} {metadata['version']}",
+        "",
+        "**Research use only. Not a medical device.**",
+        "",
+        metadata["description"],
+        "",
+        f"Finds {len(names)} landmarks of volumes: {listed}.",
+        "",
+        f"Trained on the {training['cases']} `train` cases of `{training['data']}`; a Loc-Net at each of the levels "
+        f"{spacings} mm, crops of {network['crop_size']} voxels, {recipe['optimiser']['epochs']} epochs. "
+        + ("All images were synthetic. " if metadata["demonstration"] else "")
+        + "The data are not part of the bundle.",
+        "",
+        "Input: a volume of any spacing, direction, size and type. Output: landmarks in LPS mm, each with its covariance.",
+    ]
+    calibration = inference.get("ellipsoids")
+    if calibration:
+        on = calibration["measured"]
+        lines += [
+            "",
+            f"The 90 % ellipsoids were calibrated on {on['cases']} training cases by models that had not seen them; over "
+            f"random halves of these they hold {on['coverage']:.1%} of the landmarks.",
+        ]
+    if measured:
+        row = measured["average"]
+        lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
+        columns = {"tre_mm": "TRE (mm)", "over_10_mm_share": "over 10 mm", "missed_share": "missed"}
+        lines += ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+        for name, values in [*measured["groups"].items(), ("average", row)]:
+            lines.append(f"| {name} | " + " | ".join(figure(values, key) for key in columns) + " |")
+    return "\n".join(lines) + "\n"

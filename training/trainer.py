@@ -1,0 +1,185 @@
+"""The loop that all families train in: optimiser, schedule, running mean of the weights, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import write_beside_and_rename
+from DenseLandmarksLib.models.bundle import Bundle
+from training.recipe import OptimiserRecipe
+
+
+class Task(Protocol):
+    """What a family trains: its data, its network and what is wrong with an output.
+
+    Attributes
+    ----------
+    optimiser : the recipe's; ``steps_per_epoch`` follows from the data.
+    validated : names of what :meth:`validate` measures.
+    """
+
+    optimiser: OptimiserRecipe
+    seed: int
+    steps_per_epoch: int
+    device: str
+    validated: tuple[str, ...]
+
+    def new_network(self) -> nn.Module:
+        """A freshly initialised network, by torch's own random numbers."""
+        ...
+
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """The batches of an epoch; their random numbers are drawn from seed and epoch alone."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Any, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch and its terms; ``progress`` is the share of the run that is done, 0 to 1."""
+        ...
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures of the cases that are held out; empty where there are none."""
+        ...
+
+    def export(self, folder: Path, network: nn.Module, parent: Bundle | None) -> None:
+        """Write the trained network as a bundle."""
+        ...
+
+
+def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """Optimiser and learning-rate schedule over ``steps`` steps."""
+    optimiser: torch.optim.Optimizer
+    if recipe.name == "adam":
+        optimiser = Adam(parameters, lr=recipe.learning_rate)
+    else:
+        optimiser = AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    if recipe.schedule == "one_cycle":
+        # Torch divides by the steps that the rate rises in, which are none in a run of five.
+        return optimiser, OneCycleLR(optimiser, recipe.learning_rate, total_steps=max(steps, 6), pct_start=0.2)
+    if recipe.schedule == "constant":
+        return optimiser, ConstantLR(optimiser, factor=1.0)
+    return optimiser, CosineAnnealingLR(optimiser, T_max=steps, eta_min=1e-5)
+
+
+def running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Torch's running mean of weights and buffers; whole numbers, such as indices and counts, are copied."""
+    of_floats = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(means: list[Tensor], now: list[Tensor], count: Any) -> None:
+        # They come by type. Torch would round the mean of whole numbers down: an index 3 becomes 2.
+        if means[0].is_floating_point():
+            of_floats(means, now, count)
+            return
+        for mean, value in zip(means, now, strict=True):
+            mean.copy_(value)
+
+    return update
+
+
+class Trainer:
+    """The state of one run; everything that changes is in :meth:`state`."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        torch.manual_seed(task.seed)
+        optimiser = task.optimiser
+        self.network = task.new_network().to(task.device)
+        self.optimiser, self.schedule = build_optimiser(
+            self.network.parameters(), optimiser, optimiser.epochs * task.steps_per_epoch
+        )
+        average = running_mean(optimiser.ema) if optimiser.ema > 0 else None
+        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True) if average else None
+        self.epoch = 0
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The network whose weights count: the running mean, or the last weights where there is none."""
+        return self.average.module if self.average is not None else self.network
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs; all random numbers follow from seed and epoch, so they need no saving."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train one epoch; returns the mean of each loss term. Raises :class:`InputError` when the loss is no number."""
+        steps = self.task.steps_per_epoch
+        # Dropout draws from torch's own generator.
+        torch.manual_seed(self.task.seed * 1_000_003 + self.epoch)
+        sums: dict[str, float] = {}
+        self.network.train()
+        for step, batch in enumerate(self.task.batches(self.epoch)):
+            progress = (self.epoch + step / steps) / self.task.optimiser.epochs
+            loss, terms = self.task.loss(self.network, batch, progress)
+            if not torch.isfinite(loss):
+                raise InputError(
+                    f"expected a finite loss, got {float(loss.detach())} in epoch {self.epoch}. Lower optimiser.learning_rate, or "
+                    "train with precision float32."
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+            self.optimiser.step()
+            self.schedule.step()
+            if self.average is not None:
+                self.average.update_parameters(self.network)
+            for name, term in {"loss": loss, **terms}.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach()) / steps
+        self.epoch += 1
+        return sums
+
+
+def start_with(trainer: Trainer, parent: Bundle) -> None:
+    """Begin with the weights of ``parent``; raises :class:`InputError` when they belong to another network."""
+    own = trainer.network.state_dict()
+    shapes = {name: value.shape for name, value in own.items()}
+    wrong = [name for name, value in parent.weights.items() if shapes.get(name) != value.shape]
+    if wrong:
+        raise InputError(
+            f"expected weights that fit the recipe's network, {parent.name} has another {wrong[0]}. Start from another "
+            "model, or change the recipe's network."
+        )
+    weights = {name: torch.from_numpy(value).float() for name, value in parent.weights.items()}
+    trainer.network.load_state_dict(own | weights)
+    if trainer.average is not None:
+        trainer.average.module.load_state_dict(trainer.network.state_dict())
+
+
+def save_checkpoint(path: Path, trainer: Trainer) -> None:
+    """Write the run's state (tensors and plain values only)."""
+    with write_beside_and_rename(path) as beside:
+        torch.save(trainer.state(), beside)
+
+
+def read_checkpoint(path: Path, device: str) -> dict[str, Any]:
+    """Read :func:`save_checkpoint`'s file; raises :class:`InputError` for one that is damaged."""
+    try:
+        return dict(torch.load(path, map_location=device, weights_only=True))
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"expected a checkpoint in {path}, but it cannot be read. Delete it to begin anew, or restore a copy."
+        ) from error
