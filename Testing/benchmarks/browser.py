@@ -95,12 +95,16 @@ class Mouse:
         self._page, self._person, self._tasks = page, person, tasks
         self._loop = asyncio.get_running_loop()
         self._owed: list[tuple[float, int]] = []
-        self._pictures = 0
+        self._pictures, self._is_held = 0, False
         page.on_picture = self._take
 
     def do(self, what: str, x: int, y: int) -> asyncio.Task[object]:
         """Do something at a pixel of the view, from its bottom left."""
-        if what == "MouseMove":
+        if what == "LeftButtonPress":
+            self._is_held, self._owed = True, []
+        elif what == "LeftButtonRelease":
+            self._is_held = False
+        elif what == "MouseMove" and self._is_held:  # a mouse that comes to rest where it was changes no picture
             # While another picture is on its way it is the one after it that shows this move.
             self._owed.append((self._loop.time(), self._pictures + 1 + bool(self._owed)))
         keys = {"altKey": 0, "ctrlKey": 0, "shiftKey": 0}
