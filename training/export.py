@@ -118,6 +118,9 @@ def export_bundle(
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
     """Write the figures of an evaluation report into the bundle's metadata and model card."""
     measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
+    # Of volumes, whose landmarks are few and each of interest.
+    if report.get("images") == "volumes":
+        measured |= {key: report[key] for key in ("landmarks", "all_landmarks", "spearman_uncertainty_error")}
     rewrite_bundle(load_bundle(folder), metadata={"measured": measured})
 
 

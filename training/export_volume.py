@@ -20,6 +20,9 @@ from training.recipe import recipe_to_dict
 if TYPE_CHECKING:
     from training.volume_task import VolumeTask
 
+# More landmarks than these are not named one by one in a card.
+_LISTED = 8
+
 PHANTOM_LICENSE_TEXT = """These weights come under the licence of the program they are part of, Apache-2.0.
 
 They were trained on synthetic images only and show how things work. They are no medical device and must not be used to
@@ -102,7 +105,7 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     recipe, network = training["recipe"], inference["network_def"]
     spacings = ", ".join(f"{spacing:g}" for spacing in network["spacings_mm"])
     names = metadata["landmark_names"]
-    listed = ", ".join(names) if len(names) <= 8 else f"{names[0]} to {names[-1]}"
+    listed = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     lines = [
         f"# {metadata['name']} {metadata['version']}",
         "",
@@ -128,10 +131,16 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             f"random halves of these they hold {on['coverage']:.1%} of the landmarks.",
         ]
     if measured:
-        row = measured["average"]
         lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
-        columns = {"tre_mm": "TRE (mm)", "over_10_mm_share": "over 10 mm", "missed_share": "missed"}
-        lines += ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-        for name, values in [*measured["groups"].items(), ("average", row)]:
-            lines.append(f"| {name} | " + " | ".join(figure(values, key) for key in columns) + " |")
+        lines += ["| | TRE (mm) |", "|---|---|"]
+        rows = measured["landmarks"] if len(names) <= _LISTED else measured["groups"]
+        lines += [f"| {name} | {figure(values, 'tre_mm')} |" for name, values in rows.items()]
+        pooled = measured["all_landmarks"]
+        lines.append(f"| all {pooled['count']} landmarks | {figure(pooled, 'tre_mm')} |")
+        inside = measured["average"]["in_ellipse_90_share"]["mean"]
+        lines += [
+            "",
+            f"{pooled['over_10_mm_share']:.1%} of the errors are over 10 mm"
+            + (f"; {inside:.1%} of the landmarks lie in their 90 % ellipsoid." if inside is not None else "."),
+        ]
     return "\n".join(lines) + "\n"

@@ -104,6 +104,15 @@ class OptimiserRecipe:
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+def check_fold(validation_fold: int, folds: int) -> None:
+    """Raise :class:`InputError` unless the fold is one of so many, or -1 for none."""
+    if not -1 <= validation_fold < folds:
+        raise InputError(
+            f"expected a validation fold from 0 to {folds - 1}, or -1 for none, got {validation_fold}. "
+            "Change --fold or the recipe."
+        )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One training run of the family ``dense_shape``.
@@ -128,11 +137,7 @@ class Recipe:
     family: Literal["dense_shape"] = "dense_shape"
 
     def __post_init__(self) -> None:
-        if not -1 <= self.validation_fold < self.folds:
-            raise InputError(
-                f"expected a validation fold from 0 to {self.folds - 1}, or -1 for none, got {self.validation_fold}. "
-                "Change --fold or the recipe."
-            )
+        check_fold(self.validation_fold, self.folds)
         if self.augmentation.turned > 0 and not self.network.views:
             raise InputError(
                 "expected network.views = true where augmentation.turned is above 0, since turned images teach nothing "

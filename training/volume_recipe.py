@@ -7,7 +7,7 @@ from typing import Literal
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
-from training.recipe import OptimiserRecipe
+from training.recipe import OptimiserRecipe, check_fold
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,7 @@ class VolumeRecipe:
     family: Literal["multi_scale"] = "multi_scale"
 
     def __post_init__(self) -> None:
-        if not -1 <= self.validation_fold < self.folds:
-            raise InputError(
-                f"expected a validation fold from 0 to {self.folds - 1}, or -1 for none, got {self.validation_fold}. "
-                "Change --fold or the recipe."
-            )
+        check_fold(self.validation_fold, self.folds)
         divisor = 2 ** (len(self.network.channels) - 1)
         if self.levels.crop_size < 2 * divisor or self.levels.crop_size % divisor:
             raise InputError(

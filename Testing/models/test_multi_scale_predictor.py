@@ -24,6 +24,7 @@ from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiSca
 from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.worker.client import Worker
 from DenseLandmarksLib.worker.events import Done
+from Testing.landmarks.patients import draw_patients
 from Testing.models.blob_model import AT_LPS_MM, NETWORK, SIGMA_MM, STORED, stored_blob, write_blob_bundle
 from Testing.models.same_prediction import assert_same
 from Testing.worker.waiting import answers
@@ -316,3 +317,41 @@ def test_a_worker_predicts_a_volume_as_this_process_does(
         assert_same(done.prediction, predictor.predict(stored_blob()))
     finally:
         torch.set_num_threads(threads)
+
+
+# ---- the pose of a shape --------------------------------------------------------------------------------------------
+
+
+class _LookedAtError(Exception):
+    """Enough was seen."""
+
+
+def test_a_landmark_that_the_coarsest_level_lost_does_not_turn_the_pose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where crops are turned into the shape's pose, they lie about what fits the shape."""
+    patients = draw_patients(9, 3, turn_rad=0.3, residual_mm=0.5)
+    shape = build_joint_shape(patients.draw(40, seed=1))
+    truth = patients.draw(1, seed=2)[0]
+    said = truth.copy()
+    said[4] += (60, -50, 40)
+    image = stored_blob()
+    network = MultiScaleLocNet(9, (6.0, 3.0), 16, channels=(4, 8), shape_mm=shape.mean_mm.tolist())
+    names = tuple(f"landmark_{number}" for number in range(9))
+    intensity = IntensityRecipe("window", -1000.0, 1000.0)
+    predictor = MultiScalePredictor(network, names, ("head",) * 9, intensity, "posed", "1", "cpu", joint_shape=shape)
+    coarse, looked_at = network.coarse, []
+
+    def fooled(*arguments: Any) -> Any:
+        output, presence = coarse(*arguments)
+        return replace(output, points_lps_mm=torch.from_numpy(said).float()[None]), presence
+
+    def finer(_level: int, _pyramids: Any, points_lps_mm: torch.Tensor, *_: Any) -> Any:
+        looked_at.append(points_lps_mm[0].numpy())
+        raise _LookedAtError
+
+    monkeypatch.setattr(network, "coarse", fooled)
+    monkeypatch.setattr(network, "finer", finer)
+    with pytest.raises(_LookedAtError):
+        predictor.look(image)
+    errors = np.linalg.norm(looked_at[0] - truth, axis=1)
+    assert np.linalg.norm(said - truth, axis=1).max() > 80
+    assert errors.max() < 15

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
+from DenseLandmarksLib.models.bundle import CARD, load_bundle
 from Testing.training.volume_folder import VolumeOracle, write_volumes
 from training.data import read_dataset
 from training.evaluate import add_arguments, evaluate, run
 from training.evaluation_report import METRICS, compare_reports
 from training.evaluation_table import markdown_of
+from training.export import record_measurement
 from training.measure_volume import measure_volume_case, read_volume_case
 from training.volume_data import VolumeDataset, read_volume_dataset
 from training.volume_figures import draw_volume_case
@@ -204,6 +207,22 @@ def test_a_better_model_shows_in_a_comparison_also_with_a_report_of_before(datas
     for part in (far["average"], *(case["average"] for case in far["per_case"])):
         del part["over_10_mm_share"]
     assert compare_reports(near, far)["average"]["over_10_mm_share"]["mean"] is None
+
+
+def test_the_figures_stand_in_the_model_and_on_its_card(
+    dataset: VolumeDataset, volume_bundle: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(volume_bundle, copy)
+    report = report_of(dataset, shift_mm=(3, 4, 12))
+    record_measurement(copy, report)
+    recorded = load_bundle(copy)
+    assert recorded.metadata["measured"]["all_landmarks"] == report["all_landmarks"]
+    card = (copy / CARD).read_text()
+    assert "4 cases" in card
+    assert "13.00" in card
+    assert "100.0% of the errors are over 10 mm" in card
+    assert recorded.weights.keys() == load_bundle(volume_bundle).weights.keys()
 
 
 def test_the_picture_shows_truth_and_prediction_on_the_landmark(dataset: VolumeDataset) -> None:

@@ -90,12 +90,12 @@ def size_to_see(pyramid: Pyramid, least: int) -> tuple[int, int, int]:
     return x, y, z
 
 
-class WholeVolumeTask(VolumeTask):
+class WholeVolumeTask(VolumeTask, ABC):
     """A run of one such network, see :class:`training.trainer.Task`: volumes are drawn as for the multi-scale ones."""
 
+    @abstractmethod
     def build(self, recipe: VolumeRecipe, landmarks: int) -> WholeVolumeNetwork:
         """The network of a recipe."""
-        raise NotImplementedError
 
     def new_network(self) -> nn.Module:
         """A freshly initialised network."""

@@ -143,7 +143,7 @@ class MultiScalePredictor:
         # A distribution of this entropy fills so many voxels.
         bulk_mm2 = np.exp(2 * entropy / 3) * output.spacing_mm**2
         # What the finest level stands on, and moves its crops about.
-        before = points = output.points_lps_mm
+        before = points = self._in_shape(output, present)
         for level in range(1, len(network.spacings_mm) - 1):
             before = points = self._finer(level, pyramid, points, None, between_passes)[0]
         shifted = []
@@ -172,6 +172,18 @@ class MultiScalePredictor:
             "coarse_entropy": isotropic(bulk_mm2),
         }
         return Seen(points_lps_mm.astype(np.float64), components, present.astype(np.float64))
+
+    def _in_shape(self, output: LevelOutput, presence: NDArray[np.floating[Any]]) -> Tensor:
+        """Positions (1, N, 3) of the coarsest level; for a network that works in the shape's pose, as fits the shape.
+
+        A few landmarks that it saw far off would turn the pose, and with it all that the finer levels see.
+        """
+        points = output.points_lps_mm
+        if self.network.shape_mm is None:
+            return points
+        vague = self._heat_covariance(output) + output.spacing_mm**2 * np.eye(3)
+        fitting = self.with_shape(points[0].cpu().numpy().astype(np.float64), vague, presence >= 0.5)
+        return points if fitting is None else torch.from_numpy(fitting[0]).float()[None].to(points.device)
 
     def _finer(
         self,
