@@ -342,7 +342,9 @@ def test_a_landmark_that_the_coarsest_level_lost_does_not_turn_the_pose(monkeypa
 
     def fooled(*arguments: Any) -> Any:
         output, presence = coarse(*arguments)
-        return replace(output, points_lps_mm=torch.from_numpy(said).float()[None]), presence
+        heat = torch.full_like(output.heat, -30.0)  # each in one voxel: the network is as sure of the lost one
+        heat[..., 8, 8, 8] = 30.0
+        return replace(output, points_lps_mm=torch.from_numpy(said).float()[None], heat=heat), presence
 
     def finer(_level: int, _pyramids: Any, points_lps_mm: torch.Tensor, *_: Any) -> Any:
         looked_at.append(points_lps_mm[0].numpy())
