@@ -30,12 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe)
     if isinstance(recipe, Recipe):
         raise InputError(f"expected a recipe of volumes, {arguments.recipe} is of radiographs. Leave --recipe out.")
-    from training.read_volumes import plan_spacings, read_volume_cases
+    from training.read_volumes import read_volume_cases, spacings_of
     from training.volume_cases import save_volume_cases
-    from training.volume_data import read_volume_dataset
 
-    spacings = recipe.levels.spacings_mm
-    if not spacings:
-        spacings = plan_spacings(read_volume_dataset(arguments.data).of_split("train").cases, recipe.levels.crop_size)
-    save_volume_cases(arguments.output, read_volume_cases(arguments.data, spacings, recipe.intensity))
+    spacings_mm = spacings_of(recipe.levels, arguments.data)
+    save_volume_cases(arguments.output, read_volume_cases(arguments.data, spacings_mm, recipe.intensity))
     return 0

@@ -16,6 +16,7 @@ from DenseLandmarksLib.models.intensity import IntensityRecipe, normalised
 from training.stored_pyramid import StoredPyramid, from_bytes, to_bytes
 from training.volume_cases import VolumeCases
 from training.volume_data import VolumeCase, VolumeDataset, read_volume_dataset
+from training.volume_recipe import LevelsRecipe
 
 
 def plan_spacings(cases: Sequence[VolumeCase], crop_size: int) -> tuple[float, ...]:
@@ -33,6 +34,11 @@ def plan_spacings(cases: Sequence[VolumeCase], crop_size: int) -> tuple[float, .
     coarse, fine = max(extents) / crop_size, float(np.median(finest))
     steps = max(round(np.log2(coarse / fine)), 0) if coarse > fine else 0
     return tuple(float(f"{spacing:.3g}") for spacing in np.geomspace(coarse, min(fine, coarse), steps + 1))
+
+
+def spacings_of(levels: LevelsRecipe, folder: Path) -> tuple[float, ...]:
+    """Spacings in mm, the coarsest first: the recipe's, or those planned for the training volumes of a data folder."""
+    return levels.spacings_mm or plan_spacings(read_volume_dataset(folder).of_split("train").cases, levels.crop_size)
 
 
 def read_pyramid(path: Path, spacings_mm: Sequence[float], intensity: IntensityRecipe) -> StoredPyramid:

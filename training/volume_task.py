@@ -73,13 +73,9 @@ class VolumeTask:
         """The ``train`` split of a data folder or packed file; levels and groups that the recipe leaves open are planned."""
         if data.is_dir():
             # A machine without readers of images trains from a packed file.
-            from training.read_volumes import plan_spacings, read_volume_cases
-            from training.volume_data import read_volume_dataset
+            from training.read_volumes import read_volume_cases, spacings_of
 
-            spacings = recipe.levels.spacings_mm
-            if not spacings:
-                spacings = plan_spacings(read_volume_dataset(data).of_split("train").cases, recipe.levels.crop_size)
-            cases = read_volume_cases(data, spacings, recipe.intensity, "train")
+            cases = read_volume_cases(data, spacings_of(recipe.levels, data), recipe.intensity, "train")
         else:
             cases = load_packed_volumes(data).of_split("train")
             if recipe.levels.spacings_mm and recipe.levels.spacings_mm != cases.spacings_mm:
