@@ -124,8 +124,8 @@ class SeenPyramid(Pyramid):
 
     @property
     def centre_lps_mm(self) -> NDArray[np.float64]:
-        """Middle (3,) of the stored volume: what is shifted is seen beside it."""
-        return self._stored.centre_lps_mm
+        """Middle (3,) of the stored volume, or of what a cut has left of it: what is shifted is seen beside it."""
+        return np.asarray(self._seen.middle_lps_mm.numpy(), np.float64)
 
     def to_stored(self, points_lps_mm: Tensor) -> Tensor:
         """As :meth:`Seen.to_stored`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 from training.stored_pyramid import Bend, Greys, Seen, SeenPyramid, StoredPyramid
 from training.volume_recipe import VolumeAugmentationRecipe
 
-_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
-_SIDES = re.compile("|".join(_OTHER_SIDE))
+LEAST_LEFT = 0.25
+"""A cut leaves at least this share of a volume's extent: nobody scans less."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ def draw_seen(
     def uniform(limit: float) -> float:
         return float((2 * torch.rand((), generator=generator) - 1) * limit)
 
-    middle = torch.from_numpy(stored.centre_lps_mm).float()
     matrix = _rotation(recipe, generator)
     low, high = recipe.scale
     matrix = matrix / (low + (high - low) * float(torch.rand((), generator=generator)))
@@ -57,7 +55,11 @@ def draw_seen(
     if is_mirrored:
         matrix = matrix @ torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
     shift = torch.tensor([uniform(recipe.shift_mm) for _ in range(3)])
-    box, outside = _cut(points_lps_mm, recipe, generator)
+    box, outside = _cut(stored, points_lps_mm, recipe, generator)
+    whole = _extent(stored)
+    # A predictor that is given a cut volume looks about the middle of what is left.
+    left = whole if box is None else torch.stack([torch.maximum(whole[0], box[0]), torch.minimum(whole[1], box[1])])
+    middle = left.mean(dim=0)
     greys = Greys(
         1 + uniform(recipe.contrast),
         uniform(recipe.brightness) / 2,
@@ -100,24 +102,34 @@ def rotation_of(x: float, y: float, z: float, w: float) -> Tensor:
     )
 
 
+def _extent(stored: StoredPyramid) -> Tensor:
+    """Where a volume begins and ends (2, 3), in LPS mm."""
+    grid = stored.grids[0]
+    low = torch.tensor(grid.origin_lps_mm, dtype=torch.float32) - grid.spacing_mm / 2
+    return torch.stack([low, low + torch.tensor(grid.size) * grid.spacing_mm])
+
+
 def _cut(
-    points_lps_mm: Tensor, recipe: VolumeAugmentationRecipe, generator: torch.Generator
+    stored: StoredPyramid, points_lps_mm: Tensor, recipe: VolumeAugmentationRecipe, generator: torch.Generator
 ) -> tuple[Tensor | None, Tensor]:
     """A box (2, 3) that leaves one landmark out, or none; and how far outside of it each one lies, NaN as -inf."""
-    known = torch.isfinite(points_lps_mm).all(dim=1).nonzero().flatten()
     nowhere = torch.full((len(points_lps_mm),), -torch.inf)
-    if torch.rand((), generator=generator) >= recipe.crop or not len(known):
+    if torch.rand((), generator=generator) >= recipe.crop:
         return None, nowhere
-    left_out = points_lps_mm[known[int(torch.randint(len(known), (), generator=generator))]]
-    axis = int(torch.randint(3, (), generator=generator))
-    is_upper = bool(torch.rand((), generator=generator) < 0.5)
     margin = recipe.absent_mm * (1 + 2 * float(torch.rand((), generator=generator)))
+    low, high = _extent(stored)
+    # What is left below each landmark, and above it (L, 2, 3); of an unknown one never enough.
+    left = torch.stack([points_lps_mm - low, high - points_lps_mm], dim=1) - margin
+    ways = (left >= LEAST_LEFT * (high - low)).nonzero()
+    if not len(ways):
+        return None, nowhere
+    row, side, axis = ways[int(torch.randint(len(ways), (), generator=generator))].tolist()
     box = torch.tensor([[-torch.inf] * 3, [torch.inf] * 3])
-    if is_upper:
-        box[1, axis] = left_out[axis] - margin
+    if side == 0:
+        box[1, axis] = points_lps_mm[row, axis] - margin
         outside = points_lps_mm[:, axis] - box[1, axis]
     else:
-        box[0, axis] = left_out[axis] + margin
+        box[0, axis] = points_lps_mm[row, axis] + margin
         outside = box[0, axis] - points_lps_mm[:, axis]
     return box, torch.where(torch.isfinite(outside), outside, nowhere)
 
@@ -131,17 +143,3 @@ def _bend(stored: StoredPyramid, recipe: VolumeAugmentationRecipe, generator: to
     origin = torch.tensor(grid.origin_lps_mm, dtype=torch.float32) - every
     knots = (2 * torch.rand((3, *counts[::-1]), generator=generator) - 1) * recipe.elastic_mm
     return Bend(origin, every, knots)
-
-
-def mirrored_rows(names: tuple[str, ...]) -> Tensor:
-    """For each of L landmarks the one whose place it takes in a mirror: ``left`` and ``right`` change in its name."""
-    swapped = [_SIDES.sub(lambda found: _OTHER_SIDE[found.group()], name) for name in names]
-    return torch.tensor([names.index(other) if other in names else row for row, other in enumerate(swapped)])
-
-
-def without_other_side(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Landmarks of one side whose partner is not among ``names``: in a mirror nobody can say where they are."""
-    rows = mirrored_rows(names).tolist()
-    # The ``right`` in ``bright`` is no side.
-    sided = [bool(re.search(r"(?<![A-Za-z])(left|right)", name, re.IGNORECASE)) for name in names]
-    return tuple(name for row, name in enumerate(names) if sided[row] and rows[row] == row)

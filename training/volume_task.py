@@ -16,7 +16,8 @@ from DenseLandmarksLib.landmarks.joint_shape import build_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.networks.multi_scale import MultiScaleLocNet
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
-from training.volume_augmentation import SeenCase, draw_seen, mirrored_rows, without_other_side
+from training.sides import mirrored_rows, without_other_side
+from training.volume_augmentation import SeenCase, draw_seen
 from training.volume_cases import VolumeCases, load_packed_volumes, plan_groups
 from training.volume_losses import level_weights, volume_loss
 from training.volume_recipe import VolumeRecipe

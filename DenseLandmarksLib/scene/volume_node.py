@@ -12,6 +12,7 @@ from vtkmodules.vtkCommonDataModel import vtkImageData
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.formats.padding import defined
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.scene.nodes import Node
@@ -30,7 +31,7 @@ def add_volume_node(scene: Any, image: MedicalImage) -> Node:
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(node_name(image.name)))
     voxels = sitk.GetArrayViewFromImage(image.volume)
-    node.SetAndObserveImageData(_image_data(voxels))
+    node.SetAndObserveImageData(image_data(voxels))
     node.SetIJKToRASMatrix(to_vtk(ijk_to_ras_mm(image.geometry)))
     window = image.window or (None if image.is_radiograph else _usual_window(voxels))
     if window is None:
@@ -69,14 +70,15 @@ def turn_slices_round(node: Node) -> None:
     turned = from_vtk(matrix)
     turned[:3, 3] += turned[:3, 2] * (node.GetImageData().GetDimensions()[2] - 1)
     turned[:3, 2] *= -1
-    node.SetAndObserveImageData(_image_data(voxels_zyx(node)[::-1]))
+    node.SetAndObserveImageData(image_data(voxels_zyx(node)[::-1]))
     node.SetIJKToRASMatrix(to_vtk(turned))
 
 
 def image_of_volume_node(node: Node, source: SpacingSource) -> MedicalImage:
     """A scalar volume node as an image of the library, in the node's own frame; transforms above it are left out.
 
-    Nothing in a scene says where the spacing came from: ``source`` does. Raises :class:`InputError` for a node that no
+    Nothing in a scene says where the spacing came from: ``source`` does. Voxels that are no number are padding, as they are
+    in files. Raises :class:`InputError` for a node that no
     image can be made of.
     """
     data = node.GetImageData()
@@ -94,10 +96,11 @@ def image_of_volume_node(node: Node, source: SpacingSource) -> MedicalImage:
     volume.SetSpacing(geometry.spacing_mm)
     volume.SetOrigin(geometry.origin_lps_mm)
     volume.SetDirection(geometry.direction)
-    return MedicalImage(volume, source, node.GetName())
+    return MedicalImage(defined(volume), source, node.GetName())
 
 
-def _image_data(voxels: NDArray[Any]) -> vtkImageData:
+def image_data(voxels: NDArray[Any]) -> vtkImageData:
+    """A copy of voxels (Z, Y, X) as nodes take them."""
     data = vtkImageData()
     data.SetDimensions(*reversed(voxels.shape))
     scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True)

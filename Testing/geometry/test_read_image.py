@@ -111,10 +111,8 @@ def test_an_image_too_small_to_hold_anything_is_refused(
 def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path, wrong: float, refusal: Refusal) -> None:
     pixels = PIXELS.astype(np.float32)
     pixels[20, 20] = wrong
-    sitk.WriteImage(sitk.GetImageFromArray(pixels), tmp_path / "a.nrrd")
     Image.fromarray(pixels).save(tmp_path / "a.tif")
-    for name in ("a.nrrd", "a.tif"):
-        assert "NaN or infinite" in refusal(tmp_path / name)
+    assert "NaN or infinite" in refusal(tmp_path / "a.tif")
 
 
 def test_an_image_without_contrast_is_refused(tmp_path: Path, refusal: Refusal) -> None:

@@ -165,15 +165,37 @@ def test_a_metaimage_header_that_crashes_itk_does_not_reach_it(tmp_path: Path, r
     assert "damaged" in refusal(tmp_path / "a.mha")
 
 
-@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_nifti_pixels_that_itk_would_turn_into_zero_are_refused(
-    tmp_path: Path, suffix: str, wrong: float, refusal: Refusal
-) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_no_number_is_padding(tmp_path: Path, suffix: str) -> None:
+    values = np.stack([PIXELS, PIXELS + 7]).astype(np.float32) - 500
+    padded = values.copy()
+    padded[:, :, :9] = np.nan
+    padded[1, 20, 20] = np.nan
+    volume = sitk.GetImageFromArray(padded)
+    volume.SetSpacing((0.4, 0.5, 3.0))
+    sitk.WriteImage(volume, tmp_path / f"a.{suffix}")
+    image = read_image(tmp_path / f"a.{suffix}")
+    kept = np.isfinite(padded)
+    read = sitk.GetArrayFromImage(image.volume)
+    np.testing.assert_array_equal(read[kept], values[kept])
+    assert set(read[~kept].tolist()) == {float(values[kept].min())}
+    np.testing.assert_allclose(image.geometry.spacing_mm, (0.4, 0.5, 3.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf])
+def test_infinite_pixels_are_refused(tmp_path: Path, suffix: str, wrong: float, refusal: Refusal) -> None:
     pixels = PIXELS.astype(np.float32)
     pixels[20, 20] = wrong
+    pixels[20, 21] = np.nan
     sitk.WriteImage(sitk.GetImageFromArray(pixels[None]), tmp_path / f"a.{suffix}")
-    assert "NaN or infinite" in refusal(tmp_path / f"a.{suffix}")
+    assert "infinite" in refusal(tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_volume_of_nothing_but_padding_is_refused(tmp_path: Path, suffix: str, refusal: Refusal) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 40, 48), np.nan, np.float32)), tmp_path / f"a.{suffix}")
+    assert "expected" in refusal(tmp_path / f"a.{suffix}")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

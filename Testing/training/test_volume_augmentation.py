@@ -11,8 +11,9 @@ from torch import Tensor
 
 from DenseLandmarksLib.models.networks.pyramid import OUTSIDE
 from Testing.models.blob_finder import blob, sampled_pyramid
+from training.sides import mirrored_rows, without_other_side
 from training.stored_pyramid import StoredPyramid
-from training.volume_augmentation import SeenCase, draw_seen, mirrored_rows, without_other_side
+from training.volume_augmentation import SeenCase, draw_seen
 from training.volume_recipe import VolumeAugmentationRecipe
 
 STILL = VolumeAugmentationRecipe(
@@ -148,10 +149,18 @@ def test_a_cut_leaves_one_landmark_out_by_ten_millimetres_and_asks_nothing_of_th
     recipe = replace(STILL, crop=1, absent_mm=10, **more)  # type: ignore[arg-type]
     rows = mirrored_rows(NAMES) if more else torch.arange(3)
     kinds = set()
-    for seed in range(120):
+    low, high = torch.tensor(CORNER_MM), torch.tensor(CORNER_MM) + 32
+    cuts = 0
+    for seed in range(160):
         case = seen_as(volumes[0], recipe, seed)
         box = case.pyramid._seen.box_lps_mm
-        assert box is not None
+        if box is None:  # it would leave too little of these 32 mm
+            continue
+        cuts += 1
+        left = torch.stack([torch.maximum(low, box[0]), torch.minimum(high, box[1])])
+        assert ((left[1] - left[0]) >= 0.25 * 32 - 1e-3).all()
+        # As a predictor sees a volume that was cut before it came.
+        torch.testing.assert_close(torch.from_numpy(case.pyramid.centre_lps_mm).float(), left.mean(dim=0))
         outside = torch.maximum(box[0] - POINTS, POINTS - box[1]).amax(dim=1)[rows]
         expected = torch.where(outside > 10, 0.0, torch.where(outside > 0, torch.nan, 1.0))
         torch.testing.assert_close(case.present, expected, equal_nan=True)
@@ -159,6 +168,7 @@ def test_a_cut_leaves_one_landmark_out_by_ten_millimetres_and_asks_nothing_of_th
         assert torch.equal(torch.isfinite(case.points_lps_mm).all(dim=1), case.present == 1)
         kinds.update(case.present.nan_to_num(2).tolist())
     assert kinds == {0.0, 1.0, 2.0}
+    assert cuts > 25
 
 
 def test_what_is_left_out_of_a_cut_is_not_seen(volumes: list[StoredPyramid]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.image_limits import MAX_DEFLATE_RATIO, check_held
@@ -30,11 +31,12 @@ def check_nifti_name(path: Path) -> None:
         )
 
 
-def check_nifti(path: Path, pixel_bytes: int, float_bytes: int = 0) -> None:
+def check_nifti(path: Path, pixel_bytes: int, float_bytes: int = 0) -> NDArray[np.bool_] | None:
     """Refuse a NIfTI file that ends before its pixels or their check sum do; inflates little more than that.
 
     ``float_bytes`` is the length of a floating-point value, 0 of others: nifti_clib puts 0 for NaN and infinity, so they
-    are looked for here, and pixels that are all zero as well (:class:`InputError`).
+    are looked for here. Returns which values (n,), in the file's order, are NaN, ``None`` for none; infinite ones are
+    refused, and pixels that are all zero as well (:class:`InputError`).
     """
     with path.open("rb") as file:
         compressed = _is_compressed(file)
@@ -42,18 +44,21 @@ def check_nifti(path: Path, pixel_bytes: int, float_bytes: int = 0) -> None:
         end = pixels_at + pixel_bytes
         check_held(path.stat().st_size, end, MAX_DEFLATE_RATIO if compressed else 1)
         if not (compressed or float_bytes):
-            return
+            return None
         file.seek(0)
         pieces = inflated(file, end) if compressed else iter(lambda: file.read(_CHUNK), b"")
         shows_something = False
+        undefined: list[NDArray[np.bool_]] = []
         for values in _between(pieces, pixels_at, end, float_bytes or 1):
-            if float_bytes and not np.isfinite(np.frombuffer(values, f"{order}f{float_bytes}")).all():
-                raise InputError(
-                    f"{path}: expected finite grey values, got NaN or infinite pixels; export the image again"
-                )
+            if float_bytes:
+                numbers = np.frombuffer(values, f"{order}f{float_bytes}")
+                undefined.append(np.isnan(numbers))
+                if np.isinf(numbers).any():
+                    raise InputError(f"{path}: expected finite grey values, got infinite pixels; export the image again")
             shows_something = shows_something or bool(values.strip(b"\0"))
         if not shows_something:  # ITK would hold a gigabyte of zeros twice
             raise InputError(f"{path}: expected a radiograph, got a constant image (all pixels 0); check the export")
+    return np.concatenate(undefined) if any(part.any() for part in undefined) else None
 
 
 def _is_compressed(file: BinaryIO) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 # What scanners and converters write outside the field of view, in Hounsfield units: air's lowest value in 12 bits, and
 # the padding values -2000 and -2000 - 1024 (a rescaled -2000).
@@ -11,6 +12,26 @@ _KNOWN = (-3024, -2000, -1024)
 _CT_LOWEST = -1024
 # A constant is padding when no other value comes near; noise in air fills this gap.
 _ISOLATED_BY = 256
+
+
+def defined(volume: sitk.Image, undefined: NDArray[np.bool_] | None = None) -> sitk.Image:
+    """The volume with its NaN at the lowest value of the other pixels: programs that resample put it where nothing was.
+
+    ``undefined`` (z, y, x) says where NaN was, should it not be there any more. Nothing but NaN is left as it is.
+    """
+    pixels = sitk.GetArrayViewFromImage(volume)
+    if pixels.dtype.kind != "f":
+        return volume
+    if undefined is None:
+        # A sum is NaN where any pixel is, and takes no memory.
+        if not np.isnan(pixels.sum()):
+            return volume
+        undefined = np.isnan(pixels)
+    if undefined.all():
+        return volume
+    filled = sitk.GetImageFromArray(np.where(undefined, pixels.min(where=~undefined, initial=np.inf), pixels))
+    filled.CopyInformation(volume)
+    return filled
 
 
 def without_padding(volume: sitk.Image, stated: tuple[float, float] | None = None, is_ct: bool = False) -> sitk.Image:

@@ -15,7 +15,7 @@ from DenseLandmarksLib.geometry.formats.image_limits import check_size
 from DenseLandmarksLib.geometry.formats.itk_pixels import decoded_bytes_per_pixel
 from DenseLandmarksLib.geometry.formats.luminance import luminance
 from DenseLandmarksLib.geometry.formats.nifti_file import check_nifti, check_nifti_name
-from DenseLandmarksLib.geometry.formats.padding import without_padding
+from DenseLandmarksLib.geometry.formats.padding import defined, without_padding
 from DenseLandmarksLib.geometry.formats.text_volume_header import check_text_volume, read_text_header
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
@@ -62,11 +62,16 @@ def read_volume(path: Path, kind: str, spacing_mm: tuple[float, float] | None) -
     voxel_bytes = _NIFTI_BYTES[int(reader.GetMetaData("datatype"))] if kind == "NIfTI" else decoded_bytes
     check_size(path, size, max(voxel_bytes, decoded_bytes))
     pixel_bytes = math.prod(size) * voxel_bytes
+    undefined = None
     if text_header is None:
-        check_nifti(path, pixel_bytes, _NIFTI_FLOATS.get(int(reader.GetMetaData("datatype")), 0))
+        undefined = check_nifti(path, pixel_bytes, _NIFTI_FLOATS.get(int(reader.GetMetaData("datatype")), 0))
     else:
         check_text_volume(text_header, kind, pixel_bytes)
-    volume = without_padding(_grey_with_three_axes(path, _execute(path, reader)))
+    volume = _grey_with_three_axes(path, _execute(path, reader))
+    if undefined is not None:
+        # Of more than three axes only the first volume is kept.
+        undefined = undefined[: math.prod(volume.GetSize())].reshape(volume.GetSize()[::-1])
+    volume = without_padding(defined(volume, undefined))
 
     one_slice = volume.GetSize()[2] == 1
     x, y, z = volume.GetSpacing()
