@@ -113,6 +113,14 @@ def volume_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def heatmap_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole heatmap bundle that finds what :func:`~Testing.models.disc_finder.marked_hand` shows; it has no masks."""
+    from Testing.models.disc_finder import write_disc_finder
+
+    return write_disc_finder(tmp_path_factory.mktemp("bundles") / "disc-finder")
+
+
+@pytest.fixture(scope="session")
 def neck_phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A neck CTA phantom of 64^3 voxels of 2 mm, called as our phantoms are."""
     import SimpleITK as sitk

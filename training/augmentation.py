@@ -11,8 +11,9 @@ from torch.nn import functional
 from DenseLandmarksLib.geometry.view import VIEWS
 from training.recipe import AugmentationRecipe
 
-# Nodes per side of the elastic displacement grid.
+# Nodes per side of the elastic displacement grid, and coefficients per side of the one of Payer et al.
 ELASTIC_NODES = 7
+B_SPLINE_NODES = 5
 # Fixed-point steps of the inverse; the error shrinks by the displacement's slope (about 0.2) each time.
 INVERSE_STEPS = 12
 # Half of the turned images are upright and mirrored: of all views the hardest to notice.
@@ -61,6 +62,11 @@ class SpatialTransform:
         grid = normalised(source, self.size).reshape(len(images), *points.shape)
         return functional.grid_sample(images, grid.to(images.dtype), padding_mode=padding, align_corners=True)
 
+    @property
+    def is_mirrored(self) -> Tensor:
+        """Which of the images (B,) are seen as in a mirror."""
+        return torch.linalg.det(self.matrix) < 0
+
 
 def normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixel positions x, y as :func:`torch.nn.functional.grid_sample` wants them with ``align_corners=True``."""
@@ -71,7 +77,7 @@ def normalised(points: Tensor, size: tuple[int, int]) -> Tensor:
 def sample_transform(
     count: int, size: tuple[int, int], recipe: AugmentationRecipe, generator: torch.Generator, device: str = "cpu"
 ) -> SpatialTransform:
-    """Draw transforms for ``count`` images of ``size`` (height, width): rotation, scale per axis, shift, elastic."""
+    """Draw transforms for ``count`` images of ``size`` (height, width): rotation, scale per axis, shift, elastic, mirror."""
 
     def uniform(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
         return torch.rand(shape, generator=generator) * (high - low) + low
@@ -97,13 +103,38 @@ def sample_transform(
     matrix = torch.linalg.inv(rotation * scale[:, None, :])
     shift = centre - torch.einsum("bij,bj->bi", matrix, centre + moved)
     displacement = None
-    if recipe.elastic > 0:
+    if recipe.elastic > 0 and recipe.bend == "b_spline":
+        coefficients = uniform(count, 2, B_SPLINE_NODES, B_SPLINE_NODES) * recipe.elastic * extent[:, None, None]
+        rows, columns = (b_spline_weights(length) for length in size)
+        displacement = (rows @ coefficients @ columns.T).to(device)
+    elif recipe.elastic > 0:
         nodes = torch.randn((count, 2, ELASTIC_NODES, ELASTIC_NODES), generator=generator) * recipe.elastic
         displacement = functional.interpolate(
             nodes * extent[:, None, None], size=size, mode="bicubic", align_corners=True
         )
         displacement = displacement.to(device)
+    if recipe.mirror > 0:
+        # The original is mirrored first: what it was turned and moved by stays as it is.
+        flip = torch.where(torch.rand(count, generator=generator) < recipe.mirror, -1.0, 1.0)
+        across = torch.stack([flip, torch.ones(count)], 1)
+        matrix, shift = across[:, :, None] * matrix, across * (shift - centre) + centre
+        if displacement is not None:
+            displacement = across.to(device)[:, :, None, None] * displacement
     return SpatialTransform(matrix.to(device), shift.to(device), displacement, size)
+
+
+def b_spline_weights(length: int) -> Tensor:
+    """Weights (length, 5) of the coefficients of a cubic B-spline at each of so many pixels in a row.
+
+    Five coefficients span two cells: as SimpleITK's transform of mesh size 2 and order 3, which Payer's group uses.
+    """
+    cells = B_SPLINE_NODES - 3
+    at = (torch.arange(length) + 0.5) / length * cells
+    # A coefficient lies at each corner of a cell, and one beyond on each side.
+    distance = (at[:, None] - (torch.arange(B_SPLINE_NODES) - 1)).abs()
+    near = 2 / 3 - distance.square() + distance**3 / 2
+    far = (2 - distance).clamp_min(0) ** 3 / 6
+    return torch.where(distance < 1, near, far)
 
 
 def change_intensities(images: Tensor, recipe: AugmentationRecipe, generator: torch.Generator) -> Tensor:

@@ -101,11 +101,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate and say what came of it."""
-    if load_bundle(arguments.model).template is None:
+    family = load_bundle(arguments.model).family.name
+    if family == "multi_scale":
         from training.calibrate_volumes import calibrate_volumes
 
         measured = calibrate_volumes(arguments.model, arguments.folds, arguments.data, arguments.device)
         print(json.dumps(measured, indent=1))
+        return 0
+    if family == "heatmap":
+        from DenseLandmarksLib.models.registry import choose_device
+        from training.calibrate_heatmaps import calibrate_heatmaps
+
+        device = choose_device(arguments.device)
+        print(json.dumps(calibrate_heatmaps(arguments.model, arguments.folds, arguments.data, device), indent=1))
         return 0
     entry = calibrate(arguments.model, arguments.folds, arguments.data, arguments.device)
     print(f"limits over {entry['cases']} cases that their model did not see ({entry['above']} above them):")

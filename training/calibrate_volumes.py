@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, ellipsoid_volume
 from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor, Seen, open_multi_scale
+from DenseLandmarksLib.models.presence import PresenceCalibration
 from training.calibrate import FALSE_ALARMS, joint_limits
+from training.calibrate_presence import calibrate_presence, look_at_cuts
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
 from training.export import rewrite_bundle
 from training.volume_data import VolumeCase, read_volume_dataset
@@ -37,6 +39,11 @@ class OutOfFold:
     def known(self) -> NDArray[np.bool_]:
         """Which landmarks (N,) are annotated."""
         return np.asarray(np.isfinite(self.case.points_lps_mm).all(axis=1))
+
+    def with_presence(self, calibration: PresenceCalibration) -> OutOfFold:
+        """The same with the calibrated probability that each landmark is there."""
+        features = self.predictor.presence_features(self.seen, read_image(self.case.image_path).geometry)
+        return replace(self, seen=replace(self.seen, presence=calibration.probability(features)))
 
 
 def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list[OutOfFold]:
@@ -66,11 +73,17 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
 def calibrate_volumes(model: Path, folders: Sequence[Path], data: Path, device: str = "cpu") -> dict[str, Any]:
     """Write the calibration into the bundle ``model`` and return what was measured.
 
+    Of a model that says which landmarks are there, that is calibrated first, on volumes that are cut so that some are not.
     The raw covariances are weighed first; where the joint shape makes the landmarks of these cases better on average it is
     used, and then the ellipsoids are made to hold 90 % of the errors that are left.
     """
     bundle = load_bundle(model)
     looks = look_out_of_fold([load_bundle(folder) for folder in folders], data, device)
+    changes: dict[str, Any] = {}
+    if all(look.predictor.network.presence is not None for look in looks):
+        presence, presence_measured = calibrate_presence(look_at_cuts([(look.predictor, look.case) for look in looks]))
+        looks = [look.with_presence(presence) for look in looks]
+        changes["presence"] = {**presence.to_dict(), "measured": presence_measured}
     structures, cases = _labels(looks, bundle.landmark_structures)
     plain = _errors(looks, [look.seen.points_lps_mm for look in looks])
     raw = {name: np.concatenate([look.seen.components[name][look.known] for look in looks]) for name in COMPONENTS}
@@ -103,7 +116,7 @@ def calibrate_volumes(model: Path, folders: Sequence[Path], data: Path, device: 
     if uses_shape:
         # Weighed before the shape takes part, scaled and given a floor after it.
         ellipsoids["after_shape"] = final.to_dict()
-    changes: dict[str, Any] = {"ellipsoids": ellipsoids, "uses_shape": uses_shape}
+    changes |= {"ellipsoids": ellipsoids, "uses_shape": uses_shape}
     if measures:
         limit = float(np.ceil(joint_limits(np.array(measures)[:, None])[0] * 100) / 100)
         above = int((np.array(measures) > limit).sum())
@@ -114,7 +127,7 @@ def calibrate_volumes(model: Path, folders: Sequence[Path], data: Path, device: 
             "false_alarms": FALSE_ALARMS,
         }
     rewrite_bundle(bundle, inference=changes)
-    return {**measured, "uses_shape": uses_shape}
+    return {**measured, "uses_shape": uses_shape, "presence": changes.get("presence", {}).get("measured")}
 
 
 def _labels(looks: Sequence[OutOfFold], of_landmarks: Sequence[str]) -> tuple[list[str], list[str]]:

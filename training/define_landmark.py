@@ -23,13 +23,13 @@ def contour_of(dataset: Dataset, case: Case, structure: StructureTemplate) -> ND
 
     Raises :class:`InputError` when the data set lacks one of them, or the case has it not annotated.
     """
-    missing = [name for name in structure.contour_names if name not in dataset.landmark_names]
+    missing = [name for name in structure.point_names if name not in dataset.landmark_names]
     if missing:
         raise InputError(
             f"expected the landmarks of {structure.name} in data set {dataset.name}, it lacks {missing[0]}. "
             "Give the data that the model was trained on."
         )
-    points = case.points_px[[dataset.landmark_names.index(name) for name in structure.contour_names]]
+    points = case.points_px[[dataset.landmark_names.index(name) for name in structure.point_names]]
     if not np.isfinite(points).all():
         raise InputError(
             f"expected all of {structure.name} annotated in {case.name}; some is not. Choose another case."

@@ -41,6 +41,7 @@ from training.metrics import (
     landmark_surface_distances_mm,
     surface_distances_mm,
 )
+from training.reference_lines import read_references
 from training.volume_data import VolumeDataset
 
 if TYPE_CHECKING:
@@ -248,6 +249,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare", metavar="OTHER", help="a second model, or an earlier report (.json): adds paired differences"
     )
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card and metadata")
+    parser.add_argument(
+        "--reference",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME MM", "LANDMARK"),
+        help="a known error to stand beside, such as --reference 'two readers' 2.15, or of one landmark; repeatable, "
+        "also as reference_mm in dataset.json",
+    )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw best, median and worst case and the errors")
     parser.add_argument(
         "--read-out", choices=("border", "affine", "softmin"), help="instead of the model's own way from uv to points"
@@ -259,6 +269,8 @@ def run(args: argparse.Namespace) -> int:
     from DenseLandmarksLib.models.registry import find_bundle, open_predictor
 
     predictor, dataset = open_any_request(args)
+    in_mm = not isinstance(dataset, Dataset) or dataset.spacing_source != SpacingSource.UNKNOWN
+    references = read_references(args.data, args.reference, dataset.landmark_names, in_mm)
     other_report, other_predictor = None, None
     if args.compare is not None and args.compare.endswith(".json"):
         other_report = read_report(Path(args.compare))
@@ -266,7 +278,7 @@ def run(args: argparse.Namespace) -> int:
         other_predictor = open_predictor(args.compare, args.device)
 
     measurements = measure_cases(predictor, dataset)
-    report = build_report(measurements, dataset.name, args.split)
+    report = build_report(measurements, dataset.name, args.split, references)
     if other_predictor is not None:
         other_report = build_report(measure_cases(other_predictor, dataset), dataset.name, args.split)
     if other_report is not None:
@@ -281,6 +293,6 @@ def run(args: argparse.Namespace) -> int:
 
         contours = contour_structures(dataset) if isinstance(dataset, Dataset) else ()
         draw = _case_drawer(predictor, dataset, measurements, contours)
-        for path in draw_figures(args.figures, measurements, report, dataset, contours, draw):
+        for path in draw_figures(args.figures, measurements, report, dataset, contours, draw, other_report):
             logger.info("drew %s", path)
     return 0

@@ -21,6 +21,7 @@ from DenseLandmarksLib.models.prediction import Prediction
 from training.data import Case, Dataset
 from training.data_folder import AnnotatedCases
 from training.evaluation_report import CaseMeasurement, group_structures
+from training.point_errors import has_point_errors, point_errors
 
 # Okabe and Ito's colours: told apart on grey and by colour-blind readers.
 TRUTH_COLOUR = "#56B4E9"
@@ -38,10 +39,12 @@ def draw_figures(
     dataset: AnnotatedCases[Any],
     contours: Sequence[str],
     draw: Callable[[int, str], Figure],
+    other: Mapping[str, Any] | None = None,
 ) -> tuple[Path, ...]:
     """Write the PNGs of an evaluation into ``folder`` and return their paths.
 
-    ``draw`` gives the picture of a case by its number, with a title.
+    ``draw`` gives the picture of a case by its number, with a title; ``other`` is the report of a model whose curves are
+    drawn beside, where it keeps the errors of single landmarks.
     """
     tre = np.array([entry["average"]["tre_mm"] for entry in report["per_case"]], np.float64)
     order = [int(i) for i in np.argsort(tre, kind="stable") if np.isfinite(tre[i])]
@@ -53,8 +56,8 @@ def draw_figures(
     for index, rank in chosen.items():
         title = f"{rank} case {dataset.cases[index].name}: average TRE {tre[index]:.2f} {report['unit']}"
         written.append(_save(draw(index, title), folder / f"case_{rank}.png"))
-    errors = np.stack([m.errors.tre_mm for m in measurements])
-    written.append(_save(draw_cumulative_errors(errors, dataset, report["unit"]), folder / "cumulative_error.png"))
+    curves = draw_cumulative_errors(report, dataset, other if other is None or has_point_errors(other) else None)
+    written.append(_save(curves, folder / "cumulative_error.png"))
     if contours:
         normal = np.stack([m.errors.normal_mm for m in measurements])
         tangential = np.stack([m.errors.tangential_mm for m in measurements])
@@ -139,40 +142,95 @@ def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
-def draw_cumulative_errors(errors: NDArray[np.float64], dataset: AnnotatedCases[Any], unit: str) -> Figure:
-    """Share of landmarks within a distance, one curve per group; ``errors`` (N, L), NaN where nothing was measured."""
-    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
-    axes = figure.add_subplot()
-    limit = 0.0
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten within a range, with the 4 mm of outlier rates."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = sorted({4.0, *(step * 10.0**decade for decade in decades for step in (1, 2, 5))})
+    return [step for step in steps if low <= step <= high and step != 5.0]
+
+
+def _curves(errors: NDArray[np.float64], dataset: AnnotatedCases[Any]) -> dict[str, NDArray[np.float64]]:
+    """Sorted errors of all landmarks and, where they are a few, of each group of structures."""
     groups = group_structures(dataset.structures)
-    for number, (group, members) in enumerate(groups.items()):
-        values = errors[:, np.concatenate([dataset.landmarks_of(member) for member in members])]
-        values = np.sort(values[np.isfinite(values)])
-        if len(values) == 0:
+    columns = {"all landmarks": np.arange(errors.shape[1])}
+    if 1 < len(groups) <= len(GROUP_COLOURS):
+        columns |= {
+            group: np.concatenate([dataset.landmarks_of(member) for member in members])
+            for group, members in groups.items()
+        }
+    values = {name: errors[:, of_group] for name, of_group in columns.items()}
+    return {name: np.sort(v[np.isfinite(v)]) for name, v in values.items() if np.isfinite(v).any()}
+
+
+def draw_cumulative_errors(
+    report: Mapping[str, Any], dataset: AnnotatedCases[Any], other: Mapping[str, Any] | None = None
+) -> Figure:
+    """Share of landmarks with at most an error, of all and per group, and what is known of the labels' noise.
+
+    The axis of errors is logarithmic: it shows the sub-millimetre errors of most landmarks and the rare ones beyond 10 mm.
+    With ``other``, a report that keeps point errors, both are of the cases that they share, the other's dashed.
+    """
+    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    axes = figure.add_subplot()
+    cases = [entry["case"] for entry in report["per_case"]]
+    if other is not None:
+        of_other = {entry["case"] for entry in other["per_case"]}
+        cases = [case for case in cases if case in of_other]
+    colours = ("black", *GROUP_COLOURS)
+    low, high = np.inf, 0.0
+    for model, style in ((report, "-"), (other, "--")):
+        if model is None:
             continue
-        limit = max(limit, float(np.percentile(values, 99)))
-        share = 100 * np.arange(1, len(values) + 1) / len(values)
-        label = f"{group}: median {np.median(values):.1f}, 95 % within {np.percentile(values, 95):.1f} {unit}"
-        colour, style = GROUP_COLOURS[number % len(GROUP_COLOURS)], ("-", "--", ":")[number // len(GROUP_COLOURS) % 3]
-        # From the origin, and on to the right border where the largest error lies inside.
-        axes.step(
-            np.concatenate([[0], values, [np.inf]]).clip(max=1e6),
-            np.concatenate([[0], share, [100]]),
-            where="post",
-            color=colour,
-            linestyle=style,
-            label=label,
-        )
+        curves = _curves(point_errors(model, dataset.landmark_names, cases), dataset)
+        whose = "" if other is None else f"{model['model']['name']} {model['model']['version']}, "
+        for (name, values), colour in zip(curves.items(), colours, strict=False):
+            share = 100 * np.arange(1, len(values) + 1) / len(values)
+            low, high = min(low, float(np.percentile(values, 1))), max(high, float(values[-1]))
+            label = f"{whose}{name}: median {np.median(values):.2f}, 95 % within {np.percentile(values, 95):.2f} {report['unit']}"
+            # On to the right border, beyond the largest error.
+            x, y = np.append(values, 1e6), np.append(share, 100)
+            axes.step(x, y, where="post", color=colour, linestyle=style, label=label, linewidth=1.4)
+    ours = point_errors(report, dataset.landmark_names, cases)
+    ours = ours[np.isfinite(ours)]
+    marked = [reference["error_mm"] for reference in report["references"] if reference["landmark"] is None]
+    for reference in report["references"]:
+        if reference["landmark"] is None:
+            _mark_reference(axes, reference, is_low=bool((ours > reference["error_mm"]).sum() > len(ours) / 2))
+    low = max(min([low, *marked]) * 0.8, 1e-3) if np.isfinite(low) else 0.1
+    high = max([high, *marked, 2 * low]) * 1.1
     axes.set(
-        xlim=(0, limit or 1),
+        xscale="log",
+        xlim=(low, high),
         ylim=(0, 100),
-        xlabel=f"landmark error [{unit}]",
-        ylabel="landmarks within it [%]",
-        title="Cumulative landmark error",
+        xlabel=f"point error [{report['unit']}]",
+        ylabel="landmarks with at most this error [%]",
+        title=f"Cumulative point error on {report['data']}, {report['split']}, {len(cases)} cases",
     )
-    axes.legend(loc="lower right", frameon=False)
+    ticks = _ticks(low, high)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(0, 101, 10))
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     _finish(axes)
     return figure
+
+
+def _mark_reference(axes: Axes, reference: Mapping[str, Any], is_low: bool) -> None:
+    """A line at a known error, its name where the curve is not: above where few landmarks have at most this error."""
+    axes.axvline(reference["error_mm"], color="0.45", linestyle=":", linewidth=1.4)
+    axes.annotate(
+        f"{reference['name']} {reference['error_mm']:g} mm",
+        (reference["error_mm"], 0.985 if is_low else 0.015),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3 if is_low else 3, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="right" if is_low else "left",
+        va="top" if is_low else "bottom",
+        color="0.3",
+        fontsize=9,
+    )
 
 
 def draw_components(

@@ -16,13 +16,14 @@ What is undefined because the predicted mask is empty makes the averages above i
 the structures that happened to be found would flatter a model that misses some. Summaries over cases leave undefined
 ones out and say in ``defined`` over how many cases they run.
 
-``all_landmarks`` pools the landmarks of all cases instead, as papers on few landmarks do (Ma et al. 2020), and
-``spearman_uncertainty_error`` is the correlation, over the same landmarks, of how large a region the model claims with
-how far off it is.
+``all_landmarks`` pools the landmarks of all cases instead, as papers on few landmarks do (:mod:`training.point_errors`),
+and ``spearman_uncertainty_error`` is the correlation, over the same landmarks, of how large a region the model claims
+with how far off it is. ``landmark_tre_mm`` of a case has the error of each of ``landmarks``, in their order.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
 
 from DenseLandmarksLib.errors import InputError
-from training.metrics import FAR_MM, LandmarkErrors, bootstrap_ci95, rank_correlation
+from training.metrics import LandmarkErrors
+from training.point_errors import (
+    compare_point_errors,
+    has_point_errors,
+    image_errors,
+    point_errors,
+    summarise_landmarks,
+)
+from training.reference_lines import Reference
+from training.summary import plain, summarise, summarise_differences
 
 SCHEMA = 1
 SIDES = ("left_", "right_")
@@ -138,50 +147,12 @@ def pool_average(groups: Mapping[str, Values]) -> Values:
     return {metric: _pool([group[metric] for group in groups.values()], [1] * len(groups)) for metric in METRICS}
 
 
-def _plain(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else round(float(value), 6)
-
-
-def summarise(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean, sd, median, ci95 and the number of ``defined`` values over cases; null where there are too few."""
-    known = np.array([value for value in values if value is not None and np.isfinite(value)], np.float64)
-    if len(known) == 0:
-        return {"mean": None, "sd": None, "median": None, "ci95": None, "defined": 0}
-    return {
-        "mean": _plain(known.mean()),
-        "sd": _plain(known.std(ddof=1)) if len(known) > 1 else None,
-        "median": _plain(float(np.median(known))),
-        "ci95": [_plain(bound) for bound in bootstrap_ci95(known)],
-        "defined": len(known),
-    }
-
-
-def summarise_landmarks(measurements: Sequence[CaseMeasurement]) -> dict[str, Any]:
-    """Errors per landmark and of all landmarks of all cases, and how they go with the claimed uncertainty."""
-    errors = np.stack([m.errors.tre_mm for m in measurements])
-    known = errors[np.isfinite(errors)]
-    in_mm = measurements[0].unit == "mm"
-    regions = np.stack([m.region_ml for m in measurements])
-    names = measurements[0].landmark_names
-    return {
-        "landmarks": {
-            name: {"tre_mm": summarise(column.tolist())} for name, column in zip(names, errors.T, strict=True)
-        },
-        "all_landmarks": {
-            "count": len(known),
-            "tre_mm": {
-                "mean": _plain(known.mean()) if len(known) else None,
-                "sd": _plain(known.std(ddof=1)) if len(known) > 1 else None,
-                "median": _plain(float(np.median(known))) if len(known) else None,
-            },
-            "over_10_mm_share": _plain(float((known > FAR_MM).mean())) if len(known) and in_mm else None,
-        },
-        "spearman_uncertainty_error": _plain(rank_correlation(regions.ravel(), errors.ravel())),
-    }
-
-
-def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str) -> dict[str, Any]:
+def build_report(
+    measurements: Sequence[CaseMeasurement], data: str, split: str, references: Sequence[Reference] = ()
+) -> dict[str, Any]:
     """The report, ready for JSON (no NaN): see the top of this file for what is averaged how.
+
+    ``references`` are known errors, of readers for example, that stand beside the model's.
 
     Raises :class:`InputError` when cases with and without known spacing are mixed: their lengths have no common unit.
     """
@@ -200,8 +171,12 @@ def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str)
     averages = [pool_average(of_case) for of_case in groups]
     unnamed = measurements[0].unnamed_landmarks
 
-    def plain(values: Values) -> Values:
-        return {metric: _plain(value) for metric, value in values.items()}
+    errors = np.stack([m.errors.tre_mm for m in measurements])
+    present = np.stack([m.present for m in measurements])
+    region_ml = np.stack([m.region_ml for m in measurements])
+
+    def all_plain(values: Values) -> Values:
+        return {metric: plain(value) for metric, value in values.items()}
 
     return {
         "schema": SCHEMA,
@@ -220,15 +195,20 @@ def build_report(measurements: Sequence[CaseMeasurement], data: str, split: str)
             name: {metric: summarise([m.structures[name].values[metric] for m in measurements]) for metric in METRICS}
             for name in names
         },
-        **summarise_landmarks(measurements),
+        **summarise_landmarks(measurements[0].landmark_names, errors, present, region_ml, units[0]),
+        "references": [dataclasses.asdict(reference) for reference in references],
         "per_case": [
             {
                 "case": m.case,
-                "average": plain(average),
-                "groups": {group: plain(values) for group, values in of_case.items()},
-                "structures": {name: plain(s.values) for name, s in m.structures.items()},
+                "average": all_plain(average),
+                "groups": {group: all_plain(values) for group, values in of_case.items()},
+                "structures": {name: all_plain(s.values) for name, s in m.structures.items()},
+                "image_error_mm": plain(image_error),
+                "landmark_tre_mm": [plain(error) for error in m.errors.tre_mm],
             }
-            for m, of_case, average in zip(measurements, groups, averages, strict=True)
+            for m, of_case, average, image_error in zip(
+                measurements, groups, averages, image_errors(errors).tolist(), strict=True
+            )
         ],
     }
 
@@ -251,19 +231,15 @@ def _paired(report: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, An
         for a, b in zip(report, other, strict=True)
         if a.get(metric) is not None and b.get(metric) is not None
     ]
-    difference = np.array([a - b for a, b in pairs], np.float64)
-    p_value: float | None = None
-    if len(difference):
-        # Wilcoxon drops zero differences; without any other there is no sign of a difference.
-        p_value = float(wilcoxon(difference).pvalue) if np.any(difference != 0) else 1.0
-    return {**summarise([float(d) for d in difference]), "wilcoxon_p": _plain(p_value)}
+    return summarise_differences(np.array([a - b for a, b in pairs], np.float64))
 
 
 def compare_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Paired differences, this report minus the other, over the cases that both have.
 
     Each metric of average, groups and structures gets mean, sd, median and bootstrap ci95 of the differences and the
-    two-sided p value of Wilcoxon's signed-rank test. Raises :class:`InputError` when data or unit differ or no case
+    two-sided p value of Wilcoxon's signed-rank test; so do image error and rates of ``all_landmarks``, over landmarks that
+    both measured, unless a report is of before point errors were kept. Raises :class:`InputError` when data or unit differ or no case
     is common.
     """
     for key in ("data", "unit"):
@@ -282,6 +258,16 @@ def compare_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -> dict
     if report["skipped_landmarks"]["names"] != other.get("skipped_landmarks", {}).get("names"):
         notes.append("The two models name different landmarks, so their landmark errors are over different points.")
 
+    of_points: dict[str, Any] = {}
+    if has_point_errors(report) and has_point_errors(other):
+        names, cases = list(report["landmarks"]), [entry["case"] for entry in common]
+        ours, theirs = (point_errors(each, names, cases) for each in (report, other))
+        of_points = {"all_landmarks": compare_point_errors(ours, theirs, report["unit"])}
+    else:
+        notes.append(
+            "One of the two reports keeps no errors of single landmarks, so rates and curves are not compared."
+        )
+
     def differences(kind: str, name: str | None = None) -> dict[str, Any]:
         ours = [a[kind] if name is None else a[kind][name] for a, _ in pairs]
         theirs = [b[kind] if name is None else b[kind][name] for _, b in pairs]
@@ -297,4 +283,5 @@ def compare_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -> dict
         "average": differences("average"),
         "groups": {name: differences("groups", name) for name in shared("groups")},
         "structures": {name: differences("structures", name) for name in shared("structures")},
+        **of_points,
     }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from training.point_error_table import NOTHING, point_error_differences, point_error_section, table
+
 # What only images with masks or contours can have.
 _OF_MASKS = frozenset(
     {"dsc", "asd_mm", "asd_one_sided_mm", "asd_predicted_to_truth_mm", "tre_normal_mm", "tre_tangential_mm"}
 )
 _OF_VOLUMES = frozenset({"median_ellipsoid_90_ml"})
-# So many landmarks have a row each.
-_FEW = 10
 
 # Metric, its heading (with unit and region filled in), the factor and the decimals it is printed with; without
 # decimals, three digits that count.
@@ -43,7 +43,7 @@ class _Wording(NamedTuple):
 
 def _cell(summary: Mapping[str, Any], factor: float, decimals: int | None) -> str:
     if summary["mean"] is None:
-        return "–"
+        return NOTHING
 
     def number(value: float) -> str:
         return f"{factor * value:.3g}" if decimals is None else f"{factor * value:.{decimals}f}"
@@ -59,51 +59,35 @@ def _cell(summary: Mapping[str, Any], factor: float, decimals: int | None) -> st
 def _table(rows: Sequence[tuple[str, Mapping[str, Any]]], words: _Wording) -> list[str]:
     nothing = {"mean": None}
     columns = [column for column in _COLUMNS if any(row.get(column[0], nothing)["mean"] is not None for _, row in rows)]
-    lines = [
-        "| | " + " | ".join(words.heading(heading) for _, heading, _, _ in columns) + " |",
-        "|---|" + "---:|" * len(columns),
+    body = [
+        [name, *(_cell(row.get(metric, nothing), factor, decimals) for metric, _, factor, decimals in columns)]
+        for name, row in rows
     ]
-    for name, row in rows:
-        cells = [_cell(row.get(metric, nothing), factor, decimals) for metric, _, factor, decimals in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
+    return table(["", *(words.heading(heading) for _, heading, _, _ in columns)], body)
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     # A group of one structure of the same name would only repeat it.
     structures = [(name, row) for name, row in report["structures"].items() if name not in report["groups"]]
-    landmarks = report.get("landmarks", {})
-    few = landmarks.items() if len(landmarks) <= _FEW else ()
-    return [*report["groups"].items(), ("**average**", report["average"]), *structures, *few]
-
-
-def _all_landmarks(report: Mapping[str, Any]) -> list[str]:
-    """How far off all landmarks of all cases are, and whether the model knows of which it cannot be sure."""
-    pooled, correlation = report["all_landmarks"], report["spearman_uncertainty_error"]
-    tre, far = pooled["tre_mm"], pooled["over_10_mm_share"]
-    if tre["mean"] is None:
-        return []
-    spread = "" if tre["sd"] is None else f" ± {tre['sd']:.2f}"
-    text = f"* All {pooled['count']} landmarks of all cases: TRE {tre['mean']:.2f}{spread} {report['unit']}, median {tre['median']:.2f}"
-    text += "" if far is None else f"; {100 * far:.2f} % over 10 mm"
-    text += (
-        "" if correlation is None else f"; Spearman correlation of the region's size with the error {correlation:.2f}"
-    )
-    return [f"{text}."]
+    return [*report["groups"].items(), ("**average**", report["average"]), *structures]
 
 
 def _notes(report: Mapping[str, Any], words: _Wording) -> list[str]:
     """What a reader of the table must know."""
     average, volumes = report["average"], report["images"] == "volumes"
-    lines = _all_landmarks(report)
-    if not volumes:
+    lines = []
+    if not average["asd_mm"]["defined"] == average["asd_one_sided_mm"]["defined"] == 0:
         lines.append(
             "* ASD is symmetric, between the masks on the model's grid; one-sided is DenseSeg's, the predicted landmarks' "
             "distance from the truth's surface by its distance map."
         )
     lines.append(
         "* TRE is over all annotated landmarks; one that is called absent enters with its best guess."
-        + ("" if volumes else " Normal and tangential are across and along the true contour.")
+        + (
+            " Normal and tangential are across and along the true contour."
+            if average["tre_normal_mm"]["defined"]
+            else ""
+        )
     )
     undefined = average["dsc"]["defined"] - average["asd_mm"]["defined"]
     if undefined:
@@ -129,7 +113,7 @@ def _notes(report: Mapping[str, Any], words: _Wording) -> list[str]:
 
 
 def markdown_of(report: Mapping[str, Any]) -> str:
-    """The report as Markdown: groups, average, structures, few landmarks; mean ± sd over cases [95 % bootstrap interval]."""
+    """The report as Markdown: groups, average, structures, then point errors; mean ± sd over cases [95 % bootstrap interval]."""
     model = report["model"]
     words = _Wording(report["unit"], "ellipsoid" if report["images"] == "volumes" else "ellipse")
     lines = [
@@ -140,6 +124,8 @@ def markdown_of(report: Mapping[str, Any]) -> str:
         *_table(_rows(report), words),
         "",
         *_notes(report, words),
+        "",
+        *point_error_section(report),
     ]
     comparison = report.get("comparison")
     if comparison:
@@ -149,9 +135,10 @@ def markdown_of(report: Mapping[str, Any]) -> str:
             f"## Difference from {other['name']} {other['version']}",
             "",
             f"This model minus the other, paired over {comparison['cases']} cases; p of Wilcoxon's signed-rank test. "
-            "Below zero is better; for DSC, above zero.",
+            "Below zero is better; for DSC and errors of at most a distance, above zero.",
             "",
             *_table(_rows(comparison), words),
+            *point_error_differences(comparison, report["unit"]),
             *([""] if comparison["notes"] else []),
             *(f"* {note}" for note in comparison["notes"]),
         ]

@@ -117,11 +117,12 @@ def export_bundle(
 
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
     """Write the figures of an evaluation report into the bundle's metadata and model card."""
+    bundle = load_bundle(folder)
     measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
-    # Of volumes, whose landmarks are few and each of interest.
-    if report.get("images") == "volumes":
+    # Where landmarks are few and each of interest.
+    if bundle.family.name != "dense_shape":
         measured |= {key: report[key] for key in ("landmarks", "all_landmarks", "spearman_uncertainty_error")}
-    rewrite_bundle(load_bundle(folder), metadata={"measured": measured})
+    rewrite_bundle(bundle, metadata={"measured": measured})
 
 
 def record_limits(folder: Path, plausibility: dict[str, Any]) -> None:
@@ -133,10 +134,11 @@ def rewrite_bundle(
     bundle: Bundle, metadata: dict[str, Any] | None = None, inference: dict[str, Any] | None = None
 ) -> None:
     """The same bundle with some entries of its configuration replaced, and a card that says so."""
+    from training.export_heatmap import heatmap_card
     from training.export_volume import volume_card
 
     new_metadata, new_inference = {**bundle.metadata, **(metadata or {})}, {**bundle.inference, **(inference or {})}
-    write_card = model_card if bundle.template is not None else volume_card
+    write_card = {"dense_shape": model_card, "multi_scale": volume_card, "heatmap": heatmap_card}[bundle.family.name]
     card = write_card(new_metadata, new_inference)
     license_text = (bundle.folder / LICENSE).read_text()
     files = bundle.family_files()

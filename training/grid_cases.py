@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,15 @@ class GridCases:
             self.mm_per_pixel[rows],
             self.landmark_names,
             self.landmark_structures,
+        )
+
+    def of_landmarks(self, rows: NDArray[np.intp]) -> GridCases:
+        """The same cases with only the landmarks of these positions, in their order."""
+        return replace(
+            self,
+            points=self.points[:, rows],
+            landmark_names=tuple(self.landmark_names[i] for i in rows),
+            landmark_structures=tuple(self.landmark_structures[i] for i in rows),
         )
 
     def of_split(self, split: str) -> GridCases:

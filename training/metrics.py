@@ -6,6 +6,7 @@ decides, and says, what becomes of it. Lengths are in the unit of the spacing th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 FAR_MM = 10.0
-"""Beyond this a landmark counts as lost, as in the outlier rates that are published."""
+"""Beyond this a landmark counts as lost."""
 
 # A variance below this share of the largest is rounding: the covariance does not span its direction.
 _FLAT = 1e-9
@@ -155,4 +156,41 @@ def bootstrap_ci95(values: ArrayLike, seed: int = 0, n: int = 2000) -> tuple[flo
         raise ValueError(f"bootstrap_ci95 needs one defined value per case, got {values!r}")
     drawn = np.random.default_rng(seed).integers(0, len(values), (n, len(values)))
     low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_pooled_ci95(sums: ArrayLike, counts: ArrayLike, seed: int = 0, n: int = 2000) -> tuple[float, float]:
+    """Percentile interval (2.5 %, 97.5 %) of ``sum(sums) / sum(counts)``, both (N,), one per case, resampling the cases.
+
+    This is the mean of values pooled over cases that have different numbers of them; cases without any are left out.
+    Raises ``ValueError`` when no case has one.
+    """
+    sums, counts = np.asarray(sums, np.float64), np.asarray(counts, np.float64)
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    if len(counts) == 0 or np.isnan(sums).any():
+        raise ValueError(f"bootstrap_pooled_ci95 needs a case with defined values, got sums {sums!r} of {counts!r}")
+    drawn = np.random.default_rng(seed).integers(0, len(counts), (n, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_median_ci95(values: Sequence[FloatArray], seed: int = 0, n: int = 2000) -> tuple[float, float]:
+    """Percentile interval (2.5 %, 97.5 %) of the median of the values of all cases together, resampling the cases.
+
+    ``values`` has an array (n_i,) per case; cases without any are left out. Raises ``ValueError`` when there is no value
+    or one is NaN.
+    """
+    known = [np.asarray(of_case, np.float64) for of_case in values if len(of_case)]
+    if not known or any(np.isnan(of_case).any() for of_case in known):
+        raise ValueError(f"bootstrap_median_ci95 needs defined values, got {values!r}")
+    pooled, case = np.concatenate(known), np.repeat(np.arange(len(known)), [len(of_case) for of_case in known])
+    order = np.argsort(pooled)
+    pooled, case = pooled[order], case[order]
+    medians = []
+    for draw in np.random.default_rng(seed).integers(0, len(known), (n, len(known))):
+        # Each value counts as often as its case was drawn; the middle one or two of them, without sorting again.
+        passed = np.bincount(draw, minlength=len(known))[case].cumsum()
+        middle = passed[-1] / 2
+        medians.append(pooled[[np.searchsorted(passed, middle, side) for side in ("left", "right")]].mean())
+    low, high = np.percentile(medians, [2.5, 97.5])
     return float(low), float(high)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from DenseLandmarksLib.errors import InputError
 from training.grid_cases import read_grid_cases, save_grid_cases
+from training.heatmap_recipe import HeatmapRecipe
 from training.recipe import Recipe, read_recipe
 
 
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="the .npz to write; it holds images: do not publish it"
     )
     parser.add_argument("--grid", type=int, nargs=2, default=(256, 256), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument(
-        "--recipe", type=Path, help="of volumes: they are packed at its levels, in its window of values"
-    )
+    parser.add_argument("--recipe", type=Path, help="pack on its grid; volumes at its levels, in its window of values")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,8 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
         save_grid_cases(arguments.output, read_grid_cases(arguments.data, tuple(arguments.grid)))
         return 0
     recipe = read_recipe(arguments.recipe)
-    if isinstance(recipe, Recipe):
-        raise InputError(f"expected a recipe of volumes, {arguments.recipe} is of radiographs. Leave --recipe out.")
+    if isinstance(recipe, (Recipe, HeatmapRecipe)):
+        save_grid_cases(arguments.output, read_grid_cases(arguments.data, recipe.target.grid))
+        return 0
     from training.read_volumes import read_volume_cases, spacings_of
     from training.volume_cases import save_volume_cases
 

@@ -12,6 +12,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.expectation import Expectation
 
 if TYPE_CHECKING:
+    from training.heatmap_recipe import HeatmapRecipe
     from training.volume_recipe import VolumeRecipe
 
 
@@ -69,8 +70,13 @@ class AugmentationRecipe:
     Deviations are drawn uniformly, or with ``peaked`` as the signed square of a uniform number for rotation, scale, shift
     and gamma: films are mostly straight, and few are not.
 
+    ``elastic`` bends an image by displacements at nodes: ``bend`` ``"cubic"`` draws 7 x 7 from a normal distribution of that
+    standard deviation and interpolates them; ``"b_spline"`` draws the 5 x 5 coefficients of a cubic B-spline uniformly up to
+    it, as Payer et al. do.
+
     ``invert``, ``collimation``, ``letters`` and ``turned`` are shares of the images that are inverted, have collimated
-    borders, have letters burnt in, and are turned or mirrored. Turned images teach the ``views`` head alone.
+    borders, have letters burnt in, and are turned or mirrored. Turned images teach the ``views`` head alone. ``mirror`` is the
+    share that is mirrored and teaches where things are then, with left and right landmarks swapped; of heatmap models only.
     """
 
     rotation_deg: float = 12.0
@@ -78,6 +84,8 @@ class AugmentationRecipe:
     anisotropy: float = 0.08
     shift: float = 0.12
     elastic: float = 0.0
+    bend: Literal["cubic", "b_spline"] = "cubic"
+    mirror: float = 0.0
     contrast: float = 0.3
     brightness: float = 0.3
     gamma: float = 0.0
@@ -92,16 +100,33 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True)
 class OptimiserRecipe:
-    """Optimiser, schedule and averaging. ``ema`` 0 keeps the last weights instead of their running mean."""
+    """Optimiser, schedule and averaging. ``ema`` 0 keeps the last weights instead of their running mean.
 
-    name: Literal["adam", "adamw"] = "adamw"
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    ``steps`` above 0 is the length of the run whatever the number of cases; ``epochs`` is then in how many parts it is done,
+    each with a line in the log. ``decay`` ``"kernels"`` spares all but the weights of convolutions. Gradients longer than
+    ``clip``, all taken together, are shortened to it. ``"nesterov"`` is gradient descent with ``momentum``; ``"falling"``
+    halves the learning rate at 50 % of the run, and makes it a tenth at 75 % (Thaler et al. 2021).
+    """
+
+    name: Literal["adam", "adamw", "nesterov"] = "adamw"
+    schedule: Literal["one_cycle", "cosine", "constant", "falling"] = "one_cycle"
     epochs: int = 48
+    steps: int = 0
     batch: int = 8
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    decay: Literal["all", "kernels"] = "all"
+    momentum: float = 0.99
+    clip: float = 10.0
     ema: float = 0.99
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.steps % max(self.epochs, 1):
+            raise InputError(
+                f"expected optimiser.steps to be a multiple of optimiser.epochs ({self.epochs}), got {self.steps}. "
+                "Change the recipe."
+            )
 
 
 def check_fold(validation_fold: int, folds: int) -> None:
@@ -143,6 +168,11 @@ class Recipe:
                 "expected network.views = true where augmentation.turned is above 0, since turned images teach nothing "
                 "else. Change one of them in the recipe."
             )
+        if self.augmentation.mirror > 0:
+            raise InputError(
+                "expected augmentation.mirror = 0, mirrored images teach heatmap models alone; turned images teach the views "
+                "head. Change the recipe."
+            )
         if not 0 <= self.phantom_share <= 0.1:
             raise InputError(
                 f"expected phantom_share between 0 and 0.1, got {self.phantom_share}. Lower it in the recipe."
@@ -155,6 +185,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             raise InputError(f"expected a table [{where}] in the recipe, got {value!r}. Write it as a TOML table.")
         return build_from(hint, value, where)
     origin = get_origin(hint)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"expected a table [{where}] in the recipe, got {value!r}. Write it as a TOML table.")
+        return dict(value)
     if origin is Literal:
         if value not in get_args(hint):
             raise InputError(
@@ -189,14 +223,15 @@ def build_from(cls: Any, values: dict[str, Any], where: str) -> Any:
     return cls(**{key: _convert(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
 
-AnyRecipe: TypeAlias = "Recipe | VolumeRecipe"
+AnyRecipe: TypeAlias = "Recipe | VolumeRecipe | HeatmapRecipe"
 
 
 def _recipe_class(values: dict[str, Any]) -> Any:
     """The class of the recipe's family."""
+    from training.heatmap_recipe import HeatmapRecipe
     from training.volume_recipe import VolumeRecipe
 
-    families = {"dense_shape": Recipe, "multi_scale": VolumeRecipe}
+    families = {"dense_shape": Recipe, "multi_scale": VolumeRecipe, "heatmap": HeatmapRecipe}
     family = values.get("family", "dense_shape")
     if family not in families:
         raise InputError(f"expected family to be one of {', '.join(families)}, got {family!r}. Change the recipe.")

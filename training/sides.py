@@ -7,13 +7,12 @@ import re
 import torch
 from torch import Tensor
 
-_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
-_SIDES = re.compile("|".join(_OTHER_SIDE))
+from DenseLandmarksLib.landmarks.other_side import name_of_other_side
 
 
 def mirrored_rows(names: tuple[str, ...]) -> Tensor:
     """For each of L landmarks the one whose place it takes in a mirror: ``left`` and ``right`` change in its name."""
-    swapped = [_SIDES.sub(lambda found: _OTHER_SIDE[found.group()], name) for name in names]
+    swapped = [name_of_other_side(name) for name in names]
     return torch.tensor([names.index(other) if other in names else row for row, other in enumerate(swapped)])
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim import SGD, Adam, AdamW
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from DenseLandmarksLib.errors import InputError
@@ -24,7 +25,7 @@ class Task(Protocol):
 
     Attributes
     ----------
-    optimiser : the recipe's; ``steps_per_epoch`` follows from the data.
+    optimiser : the recipe's; ``steps_per_epoch`` follows from the data: a pass over them.
     validated : names of what :meth:`validate` measures.
     """
 
@@ -55,11 +56,28 @@ class Task(Protocol):
         ...
 
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def parameter_groups(network: nn.Module, recipe: OptimiserRecipe) -> Any:
+    """All parameters of a network, or in two groups: the weights of its convolutions, which decay, and the others."""
+    if recipe.decay == "all":
+        return network.parameters()
+    kernels = [module.weight for module in network.modules() if isinstance(module, _CONVOLUTIONS)]
+    of_kernels = {id(kernel) for kernel in kernels}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in of_kernels]
+    return [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
+
+
 def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
     """Optimiser and learning-rate schedule over ``steps`` steps."""
     optimiser: torch.optim.Optimizer
     if recipe.name == "adam":
         optimiser = Adam(parameters, lr=recipe.learning_rate)
+    elif recipe.name == "nesterov":
+        optimiser = SGD(
+            parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+        )
     else:
         optimiser = AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.schedule == "one_cycle":
@@ -67,6 +85,10 @@ def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tup
         return optimiser, OneCycleLR(optimiser, recipe.learning_rate, total_steps=max(steps, 6), pct_start=0.2)
     if recipe.schedule == "constant":
         return optimiser, ConstantLR(optimiser, factor=1.0)
+    if recipe.schedule == "falling":
+        return optimiser, LambdaLR(
+            optimiser, lambda done: 1.0 if done < steps / 2 else 0.5 if done < 0.75 * steps else 0.1
+        )
     return optimiser, CosineAnnealingLR(optimiser, T_max=steps, eta_min=1e-5)
 
 
@@ -94,8 +116,9 @@ class Trainer:
         torch.manual_seed(task.seed)
         optimiser = task.optimiser
         self.network = task.new_network().to(task.device)
+        self.steps_per_epoch = optimiser.steps // max(optimiser.epochs, 1) or task.steps_per_epoch
         self.optimiser, self.schedule = build_optimiser(
-            self.network.parameters(), optimiser, optimiser.epochs * task.steps_per_epoch
+            parameter_groups(self.network, optimiser), optimiser, optimiser.epochs * self.steps_per_epoch
         )
         average = running_mean(optimiser.ema) if optimiser.ema > 0 else None
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True) if average else None
@@ -125,14 +148,20 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
 
+    def _batches(self) -> Iterator[Any]:
+        """Those of an epoch of the data; or, where the recipe counts steps, of as many passes over them as it takes."""
+        passes = -(-self.steps_per_epoch // self.task.steps_per_epoch)
+        of_passes = (self.task.batches(self.epoch * passes + number) for number in range(passes))
+        return islice(chain.from_iterable(of_passes), self.steps_per_epoch)
+
     def run_epoch(self) -> dict[str, float]:
         """Train one epoch; returns the mean of each loss term. Raises :class:`InputError` when the loss is no number."""
-        steps = self.task.steps_per_epoch
+        steps = self.steps_per_epoch
         # Dropout draws from torch's own generator.
         torch.manual_seed(self.task.seed * 1_000_003 + self.epoch)
         sums: dict[str, float] = {}
         self.network.train()
-        for step, batch in enumerate(self.task.batches(self.epoch)):
+        for step, batch in enumerate(self._batches()):
             progress = (self.epoch + step / steps) / self.task.optimiser.epochs
             loss, terms = self.task.loss(self.network, batch, progress)
             if not torch.isfinite(loss):
@@ -142,7 +171,7 @@ class Trainer:
                 )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.task.optimiser.clip)
             self.optimiser.step()
             self.schedule.step()
             if self.average is not None:

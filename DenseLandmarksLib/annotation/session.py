@@ -26,12 +26,14 @@ from DenseLandmarksLib.annotation.journal import Journal, JournalContents, Journ
 from DenseLandmarksLib.annotation.library.case import LibraryCase, Saved
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.recovery import abandoned_work, discard, state_token
+from DenseLandmarksLib.annotation.why_here import known_evidence
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import user_data_folder
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
+from DenseLandmarksLib.models.evidence import Evidence
 from DenseLandmarksLib.models.look_up import Definition, Found, define, find
 
 JOURNALS = "journals"
@@ -166,6 +168,10 @@ class Session:
         """Where new landmarks lie in this case with its corrections, by which method, and with which expected error."""
         answer = self._answer()
         return find(answer.prediction, self.state.geometry, answer.template, landmarks, self.state.landmarks)
+
+    def why_here(self, landmark: str) -> Evidence | None:
+        """What spoke for a landmark, see :func:`known_evidence`; ``None`` where the model has to be asked. It is no edit."""
+        return known_evidence(self.state, landmark)
 
     def landmarks_of_library(self) -> tuple[NewLandmark, ...]:
         """Landmarks of the library's template extension that this case does not have yet."""

@@ -19,6 +19,13 @@ def index_from_lps_mm(geometry: ImageGeometry, points_lps_mm: ArrayLike) -> NDAr
     return np.asarray(np.linalg.solve(geometry.index_to_lps_mm, offsets.T).T, np.float64)
 
 
+def inside_border_mm(geometry: ImageGeometry, points_lps_mm: ArrayLike) -> NDArray[np.float64]:
+    """How far (N,) positions (N, 3) lie within the border of the image's voxels, negative outside."""
+    index = index_from_lps_mm(geometry, points_lps_mm)
+    nearest = np.minimum(index + 0.5, np.array(geometry.size) - 0.5 - index) * np.array(geometry.spacing_mm)
+    return np.asarray(nearest.min(axis=1))
+
+
 def lps_mm_from_pixels(geometry: ImageGeometry, points_px: ArrayLike) -> NDArray[np.float64]:
     """Physical LPS millimetres (N, 3) of continuous pixel positions (N, 2), order x, y, on a radiograph."""
     points_px = np.asarray(points_px, np.float64)

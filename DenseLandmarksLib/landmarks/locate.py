@@ -89,9 +89,12 @@ def guess_points(
     mean_pose: NDArray[np.float64], found_mean_pose: NDArray[np.float64], found: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Where points (N, 2) of the mean pose are expected in an image: under the similarity that brings those of the
-    found landmarks (M, 2) closest to where they were ``found`` (M, 2); as they are when none was."""
+    found landmarks (M, 2) closest to where they were ``found`` (M, 2); as they are when none was, and only shifted when
+    those that were found lie in one place."""
     if not len(found):
         return mean_pose
+    if np.ptp(found_mean_pose, axis=0).max() < 1e-6:
+        return np.asarray(mean_pose + found.mean(axis=0) - found_mean_pose.mean(axis=0))
     scale, rotation, shift = umeyama(found_mean_pose, found)
     return scale * mean_pose @ rotation.T + shift
 

@@ -1,4 +1,4 @@
-"""Does a prediction look like anything that the model knows? Three measures that need no truth.
+"""Does a prediction look like anything that the model knows? A few measures that need no truth.
 
 A network answers every image, also a hand where it learned chests. What it then says does not hold together: the
 landmarks form no shape of the kind, masks and landmarks contradict each other, the uv maps are vague.
@@ -20,6 +20,7 @@ DOUBTS = {
     "shape_residual_mm": "the landmarks form another shape: {value:.0f} mm off the mean shape at its size, not {limit:.0f}",
     "disagreement": "masks and landmarks contradict each other: {value:.1%} of their area, not {limit:.1%}",
     "shape_sd": "the landmarks form another shape: {value:.1f} standard deviations off what the model knows, not {limit:.1f}",
+    "peak_weakness": "the landmarks are faint: their peaks lack {value:.0%} of what they should be, not {limit:.0%}",
     "spread_mm": "the landmarks are vague: uncertain by {value:.0f} mm at the size of the mean shape, not {limit:.0f}",
 }
 # Said of an image in which hardly anything was found: no finite measure is as bad.
@@ -54,14 +55,39 @@ def measure_plausibility(
         disagreement[s] = 1 - 2 * np.count_nonzero(polygon & coarse[s]) / max(polygon.sum() + coarse[s].sum(), 1)
     residual = spread = NOTHING_MM
     if seen:
-        shape, image = np.vstack(known), np.vstack(seen) * mm_per_pixel
-        scale, rotation, shift = umeyama(shape, image)
-        scale = max(scale, 1e-6)
-        misfit = image - (scale * shape @ rotation.T + shift)
-        residual = min(float(np.sqrt((misfit**2).sum(axis=1).mean())) / scale, NOTHING_MM)
+        residual, scale = _shape_residual(np.vstack(known), np.vstack(seen) * mm_per_pixel)
         deviation = np.sqrt(np.trace(located.covariance[located.found], axis1=1, axis2=2) / 2)
         spread = min(float(np.median(deviation)) * mm_per_pixel / scale, NOTHING_MM)
     return {"shape_residual_mm": residual, "disagreement": float(disagreement.mean()), "spread_mm": spread}
+
+
+def measure_heat_plausibility(
+    points: NDArray[np.float64],
+    found: NDArray[np.bool_],
+    strength: NDArray[np.float64],
+    template: Template,
+    grid_size: tuple[int, int],
+) -> dict[str, float]:
+    """The measures of landmarks (N, 2) of the template, grid pixels, that were read out of heatmaps.
+
+    ``shape_residual_mm`` as above, over the landmarks that were ``found`` (N,). ``peak_weakness`` : what the ``strength``
+    (N,) of the peaks lacks to 1, the median of all landmarks.
+    """
+    known = np.concatenate([structure.position_at(structure.landmark_uv) for structure in template.structures])
+    mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
+    residual = NOTHING_MM
+    # Two points fit every other two.
+    if found.sum() > 2:
+        residual = _shape_residual(known[found], points[found] * mm_per_pixel)[0]
+    return {"shape_residual_mm": residual, "peak_weakness": float(np.clip(1 - np.median(strength), 0, 1))}
+
+
+def _shape_residual(shape: NDArray[np.float64], image: NDArray[np.float64]) -> tuple[float, float]:
+    """How far ``image`` (N, 2) is off ``shape`` (N, 2) under the best similarity, at the shape's size, and its scale."""
+    scale, rotation, shift = umeyama(shape, image)
+    scale = max(scale, 1e-6)
+    misfit = image - (scale * shape @ rotation.T + shift)
+    return min(float(np.sqrt((misfit**2).sum(axis=1).mean())) / scale, NOTHING_MM), scale
 
 
 def doubts_of(measures: Mapping[str, float], limits: Mapping[str, float]) -> tuple[str, ...]:

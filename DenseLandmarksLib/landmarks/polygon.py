@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import ConvexHull, QhullError
 
 
 def contains(contour: ArrayLike, points: ArrayLike) -> NDArray[np.bool_]:
@@ -33,6 +34,15 @@ def polygon_mask(contour: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]
     flips = np.zeros((height, width + 1), np.int32)
     np.add.at(flips, (row, np.clip(np.floor(crossing).astype(int) + 1, 0, width)), 1)
     return np.asarray(flips[:, :width].cumsum(axis=1) % 2 == 1)
+
+
+def convex_hull(points: ArrayLike) -> NDArray[np.float64]:
+    """The closed polygon (P, 2) around positions (N, 2) in any order; (0, 2) for fewer than three and for those on a line."""
+    points = np.asarray(points, np.float64)
+    try:
+        return np.asarray(points[ConvexHull(points).vertices]) if len(points) > 2 else np.zeros((0, 2))
+    except QhullError:
+        return np.zeros((0, 2))
 
 
 def contour_tangents(contour: ArrayLike) -> NDArray[np.float64]:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from DenseLandmarksLib.landmarks.barycentric import interpolate_at
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.polygon import contour_tangents
-from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.landmarks.template import StructureTemplate, Template
 
 FloatArray = NDArray[np.float64]
 
@@ -27,6 +28,9 @@ FloatArray = NDArray[np.float64]
 FIXED = frozenset({Review.VERIFIED, Review.CORRECTED, Review.PLACED})
 # Share of the mean variance that is added where S[F, F] + R could be singular, as for two landmarks in one place.
 JITTER = 1e-9
+# Where errors are those that the model states of each landmark, what a person placed counts as the truth: R is this share
+# of the landmark's own variance.
+KNOWN_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,30 @@ def slide_covariance(tangents: FloatArray, contour_mm: FloatArray, kernel: Kerne
     return np.asarray(np.einsum("ma,mn,nb->manb", tangents, correlation, tangents))
 
 
+def carried_covariance(
+    structure: StructureTemplate, uv: FloatArray, is_own: NDArray[np.bool_], covariance: FloatArray
+) -> FloatArray:
+    """Covariance (M, D, M, D) of landmarks of a structure without a contour, each found for itself.
+
+    The errors of the template's own landmarks, ``is_own`` (M,) in the template's order, are independent, with
+    ``covariance`` (M, D, D). Landmarks that were looked up at ``uv`` (M, 2) lie between the own ones and carry their
+    errors on, by the share that interpolation in the mean shape gives each, beside a covariance of their own.
+    """
+    count = len(covariance)
+    share = np.zeros((count, count))
+    share[is_own, is_own] = 1.0
+    others = ~is_own & np.isfinite(uv).all(axis=1)
+    if others.any() and is_own.sum() == len(structure.points_mm):
+        weight = np.eye(len(structure.points_mm))
+        share[np.ix_(others, is_own)] = interpolate_at(
+            structure.points_mm, structure.triangles, weight, structure.position_at(uv[others])
+        )
+    joint = np.einsum("mk,kab,nk->manb", share, covariance, share)
+    for row in np.flatnonzero(~is_own):
+        joint[row, :, row] += covariance[row]
+    return np.asarray(joint)
+
+
 def landmark_propagation(
     landmarks: LandmarkSet, axes_lps: ArrayLike, template: Template | None = None, kernel: Kernel | None = None
 ) -> Propagation:
@@ -149,8 +177,9 @@ def landmark_propagation(
     direction matrix for a radiograph, all three for a volume. Coordinates of the result are along these.
 
     A structure whose contour the template knows, and the prediction has whole, shifts and slides; its other landmarks
-    shift with it, by distance in the template. Without a contour, landmarks of a structure shift by distance in the
-    image. ``kernel`` is the default one unless given.
+    shift with it, by distance in the template. Landmarks of which the template says that they are no contour move
+    nobody but those that were looked up between them, see :func:`carried_covariance`. Those of other structures shift by
+    distance in the image. ``kernel`` is the default one unless given.
     """
     kernel = kernel or Kernel()
     axes = np.asarray(axes_lps, np.float64)
@@ -158,8 +187,11 @@ def landmark_propagation(
     count, dimension = predicted.shape
     placed = np.asarray(np.isfinite(predicted).all(axis=1))
     contours = {}
+    apart = {}
     for structure in template.structures if template is not None else ():
-        if set(structure.contour_names) <= set(landmarks.names) and len(structure.points_mm) > 2:
+        if not structure.has_contour:
+            apart[structure.name] = structure
+        elif set(structure.contour_names) <= set(landmarks.names) and len(structure.points_mm) > 2:
             rows = landmarks.index_of(structure.contour_names)
             if placed[rows].all():
                 contours[structure.name] = structure, rows
@@ -175,6 +207,18 @@ def landmark_propagation(
     for name in dict.fromkeys(landmarks.structures):
         members = landmarks.of_structure(name)
         members = members[placed[members]]
+        if name in apart:
+            structure = apart[name]
+            own = {landmark: place for place, landmark in enumerate(structure.point_names)}
+            members = members[np.argsort([own.get(landmarks.names[row], len(own)) for row in members], kind="stable")]
+            is_own = np.array([landmarks.names[row] in own for row in members], bool)
+            sure = np.nan_to_num(axes.T @ landmarks.covariance_mm2[members] @ axes)
+            joint = carried_covariance(structure, landmarks.template_uv[members], is_own, sure)
+            covariance[np.ix_(members, each, members, each)] += joint
+            noise[members] = (
+                KNOWN_SHARE * np.maximum(sure.trace(axis1=1, axis2=2), 1e-6)[:, None, None] * np.eye(dimension)
+            )
+            continue
         positions = predicted[members] / scale
         if name in contours:
             structure, rows = contours[name]

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, QhullError
 
 from DenseLandmarksLib.landmarks.barycentric import interpolate_at
 from DenseLandmarksLib.landmarks.polygon import contains
 
 FloatArray = NDArray[np.float64]
-Chart = Literal["cartesian", "polar"]
+Chart = Literal["cartesian", "polar", "points"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class StructureTemplate:
     landmark_names, landmark_uv : L names and (L, 2); first the P points of the contour, then landmarks that were added
         later and may lie anywhere.
     chart : ``"cartesian"`` (uv is the position in the mean shape's own bounding box, scaled to [-1, 1], DenseSeg
-        section 2) or ``"polar"`` (the contour on the border of the unit square, the centre at 0).
+        section 2), ``"polar"`` (the contour on the border of the unit square, the centre at 0) or ``"points"``: as
+        cartesian, but the P points are single landmarks in any order, such as joints, and no line joins them.
     """
 
     name: str
@@ -44,9 +45,19 @@ class StructureTemplate:
     chart: Chart
 
     @property
-    def contour_names(self) -> tuple[str, ...]:
-        """Names of the P points of the contour."""
+    def has_contour(self) -> bool:
+        """Whether the P points are a line around the structure."""
+        return self.chart != "points"
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of the P points."""
         return self.landmark_names[: len(self.points_mm)]
+
+    @property
+    def contour_names(self) -> tuple[str, ...]:
+        """Names of the P points of the contour; none where there is no contour."""
+        return self.point_names if self.has_contour else ()
 
     @property
     def key(self) -> str:
@@ -200,8 +211,19 @@ def polar_uv(points: FloatArray) -> FloatArray:
 
 def triangulate(contour: FloatArray) -> NDArray[np.intp]:
     """Delaunay triangles (T, 3) of a contour's points (P, 2), those outside the polygon left out."""
-    triangles = Delaunay(contour).simplices.astype(np.intp)
+    triangles = triangulate_points(contour)
     return triangles[contains(contour, contour[triangles].mean(axis=1))]
+
+
+def triangulate_points(points: FloatArray) -> NDArray[np.intp]:
+    """Delaunay triangles (T, 3) of points (P, 2) in any order: all of their convex hull.
+
+    Raises ``ValueError`` for fewer than three points, and for points on one line.
+    """
+    try:
+        return np.asarray(Delaunay(points).simplices, np.intp)
+    except QhullError as error:
+        raise ValueError(f"expected three points that are not on one line, got {len(points)} points") from error
 
 
 def fan(count: int) -> NDArray[np.intp]:
@@ -221,7 +243,8 @@ def build_template(
 
     Parameters
     ----------
-    contours_mm : per structure (M, P, 2), M training shapes of P corresponding contour points in order.
+    contours_mm : per structure (M, P, 2), M training shapes of P corresponding contour points in order; in the chart
+        ``"points"`` of P corresponding landmarks in any order, not all on one line.
     landmark_names : per structure the P names of those points.
     field_of_view_mm : (height, width) of the frame in which the shapes lie.
     chart : see :class:`StructureTemplate`.
@@ -230,7 +253,9 @@ def build_template(
     structures = []
     for name, shapes in contours_mm.items():
         mean = mean_shape(shapes) if align else shapes.mean(axis=0)
-        uv = box_uv(mean) if chart == "cartesian" else polar_uv(mean)
-        triangles = triangulate(mean) if chart == "cartesian" else fan(len(mean))
+        if chart == "polar":
+            uv, triangles = polar_uv(mean), fan(len(mean))
+        else:
+            uv, triangles = box_uv(mean), triangulate(mean) if chart == "cartesian" else triangulate_points(mean)
         structures.append(StructureTemplate(name, mean, uv, triangles, tuple(landmark_names[name]), uv, chart))
     return Template(tuple(structures), field_of_view_mm)

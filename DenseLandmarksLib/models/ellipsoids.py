@@ -19,6 +19,9 @@ LEVEL = 0.9
 class EllipsoidCalibration:
     """``scale of the structure * (sum of weight * component + floor * identity)``.
 
+    The unit is that of the components, whatever the names say: mm^2 of volumes; pixels^2 of the model's grid for heatmaps
+    of radiographs, whose millimetres may come from the landmarks themselves.
+
     Attributes
     ----------
     components : names of the C raw covariances of a landmark, such as that of its shifted passes.

@@ -40,6 +40,7 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("dense_shape", (TEMPLATE,)),
+        Family("heatmap", (TEMPLATE,)),
         Family("multi_scale", (JOINT_SHAPE,), ("landmark_structures",)),
     )
 }

@@ -16,3 +16,14 @@ def figure(summaries: Mapping[str, Any], metric: str) -> str:
         return "-"
     mean = f"{summary['mean']:.2f}"
     return mean if summary.get("sd") is None else f"{mean} ± {summary['sd']:.2f}"
+
+
+def rate(pooled: Mapping[str, Any], kind: str, radius_mm: float) -> str:
+    """``37 of 740, 5.00 %``: how many of ``pooled``, all landmarks of all cases, are ``"outliers"`` or ``"detected"``.
+
+    Outliers have an error of at least ``radius_mm``, the detected ones of at most that; ``-`` where it was not measured.
+    """
+    counted = (pooled.get(kind) or {}).get(f"{radius_mm:g}_mm") or {}
+    if counted.get("share") is None:
+        return "-"
+    return f"{counted['count']} of {pooled['count']}, {100 * counted['share']:.2f} %"

@@ -15,6 +15,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import AS_STORED, View
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet
 from DenseLandmarksLib.landmarks.uv_field import UvField
+from DenseLandmarksLib.models.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,21 @@ class Predictor(Protocol):
         ``between_passes`` is called before each pass of the network and may raise what ends the prediction.
 
         Raises :class:`~DenseLandmarksLib.errors.InputError` for an image that the model cannot use.
+        """
+        ...
+
+    def evidence(
+        self,
+        image: MedicalImage,
+        landmark: str,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Evidence:
+        """Maps of what spoke for one landmark; ``view`` and ``between_passes`` as :meth:`predict` takes them.
+
+        Raises :class:`~DenseLandmarksLib.errors.InputError` for an image that the model cannot use, and for a landmark that
+        it does not know, or has no evidence of in this image.
         """
         ...
 

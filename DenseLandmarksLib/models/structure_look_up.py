@@ -17,7 +17,7 @@ from DenseLandmarksLib.geometry.plane import grid_from_plane_mm, plane_mm_from_g
 from DenseLandmarksLib.landmarks.border import REACH
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence
 from DenseLandmarksLib.landmarks.locate import guess_covariance, guess_points
-from DenseLandmarksLib.landmarks.polygon import polygon_mask
+from DenseLandmarksLib.landmarks.polygon import convex_hull, polygon_mask
 from DenseLandmarksLib.landmarks.read_out import REACH_PX
 from DenseLandmarksLib.landmarks.structure_warp import structure_warp
 from DenseLandmarksLib.landmarks.template import StructureTemplate, Template
@@ -178,13 +178,20 @@ class StructureLookUp:
         return grid_from_plane_mm(self.geometry, grid, moved_mm), onward @ covariance @ onward.mT
 
     def _polygon(self) -> NDArray[np.bool_]:
-        """The structure on the grid (H, W) by the landmarks of its contour; empty where these are too few."""
+        """The structure on the grid (H, W) by the landmarks of its contour; empty where these are too few.
+
+        Where the template knows of no contour, the convex hull of its landmarks.
+        """
         rows = self._rows(self.name)
+        has_contour = True
         if self.template is not None:
-            contour = set(self.template.structure(self.name).contour_names)
-            rows = rows[[self.landmarks.names[row] in contour for row in rows]]
-        grid_size = self.grid.size
-        return polygon_mask(self._points_grid(rows), grid_size) if len(rows) > 2 else np.zeros(grid_size, bool)
+            structure = self.template.structure(self.name)
+            has_contour, own = structure.has_contour, set(structure.point_names)
+            rows = rows[[self.landmarks.names[row] in own for row in rows]]
+        points = self._points_grid(rows)
+        if not has_contour:
+            points = convex_hull(points)
+        return polygon_mask(points, self.grid.size) if len(points) > 2 else np.zeros(self.grid.size, bool)
 
     def _rows(self, structure: str) -> NDArray[np.intp]:
         """The landmarks of a structure that are there and, with a template, have a template coordinate."""

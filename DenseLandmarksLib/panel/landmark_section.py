@@ -20,6 +20,7 @@ from DenseLandmarksLib.panel.segment_editing import edit_structures
 from DenseLandmarksLib.panel.shortcuts import Shortcuts
 from DenseLandmarksLib.panel.strength_row import StrengthRow
 from DenseLandmarksLib.panel.views import look_at
+from DenseLandmarksLib.panel.why_row import WhyRow
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 
 
@@ -33,7 +34,7 @@ class LandmarkSection:
         self._seen: object = None
         self.table = LandmarkTable(self._ui.landmarkTable)
         self.new_landmark = NewLandmarkRow(panel)
-        self.strength = StrengthRow(panel)
+        self.strength, self.why = StrengthRow(panel), WhyRow(panel)
         self.shortcuts = Shortcuts(self._ui, panel.telling(self._give_up))
         self._connect()
 
@@ -232,6 +233,7 @@ class LandmarkSection:
         has_none = case is not None and case.segments.node is None
         _set(ui.editStructuresButton, "toolTip", _("This case has no structures.") if has_none else self._edit_tip)
         self.shortcuts.listen_to_escape(bool(placing))
+        self.why.refresh()
 
 
 def _set(widget: Any, name: str, value: Any) -> None:

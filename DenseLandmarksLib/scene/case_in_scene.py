@@ -15,6 +15,7 @@ from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.case import Saved
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.evidence import EvidenceMap
 from DenseLandmarksLib.scene.carry_out import Tell, attempt, carry_out
 from DenseLandmarksLib.scene.case_volume import CaseVolume
 from DenseLandmarksLib.scene.fiducial_lists import STILL_MM
@@ -108,6 +109,23 @@ class CaseInScene:
             return None
         point_ras_mm = self.image.world_ras_mm(state.index_ijk[[state.landmarks.names.index(name)]])[0]
         return point_ras_mm if np.isfinite(point_ras_mm).all() else None
+
+    def show_evidence(self, one: EvidenceMap, strength: float) -> None:
+        """Have a map of what spoke for a landmark over the image in slice views; it is looked at and nothing else."""
+        if self.is_open:
+            with self._listening.our_doing():
+                self._showing.evidence.put(one, strength, self.image)
+
+    def keep_evidence_in_views(self) -> None:
+        """Have the map seen in views that came since, too."""
+        if self.is_open:
+            with self._listening.our_doing():
+                self._showing.evidence.keep_in_views(self.image)
+
+    def hide_evidence(self) -> None:
+        """Have no such map any more."""
+        with self._listening.our_doing():
+            self._showing.evidence.remove()
 
     def set_in_sight(self, in_sight: bool) -> None:
         """Have the case seen, or not while another is worked on: their images may lie in the same place."""

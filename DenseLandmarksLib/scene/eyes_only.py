@@ -17,9 +17,11 @@ from DenseLandmarksLib.scene.ras import FloatArray
 from DenseLandmarksLib.scene.scene_text import node_name
 
 
-def add_for_eyes_only(scene: Any, node_class: str, name: str) -> Node:
-    """A new node for people's eyes only."""
+def add_for_eyes_only(scene: Any, node_class: str, name: str, singleton_tag: str = "") -> Node:
+    """A new node for people's eyes only; with a tag the only one of it, whose identity no other node gets."""
     node = scene.CreateNodeByClass(node_class)
+    if singleton_tag:
+        node.SetSingletonTag(singleton_tag)
     node.SetName(node_name(name))
     # Before it is in the scene: whatever lists nodes looks when one is added.
     node.SetSaveWithScene(False)

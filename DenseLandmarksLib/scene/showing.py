@@ -11,6 +11,7 @@ from DenseLandmarksLib.scene.beside_image import BesideImage
 from DenseLandmarksLib.scene.case_record import CaseNodes, CaseRecord
 from DenseLandmarksLib.scene.chosen_mark import ChosenMark
 from DenseLandmarksLib.scene.ellipses import Ellipses
+from DenseLandmarksLib.scene.evidence_overlay import EvidenceOverlay
 from DenseLandmarksLib.scene.fiducial_lists import FiducialLists
 from DenseLandmarksLib.scene.ghosts import Ghosts
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
@@ -27,7 +28,7 @@ class Showing:
         self.lists, self.segments = FiducialLists(scene, case_name), Segments(scene, case_name)
         self.ellipses, self.ghosts = Ellipses(scene, case_name), Ghosts(scene, case_name)
         self.active_name, self.uv_volumes = ActiveName(scene, case_name), UvVolumes(scene, case_name)
-        self.chosen = ChosenMark(scene, case_name)
+        self.chosen, self.evidence = ChosenMark(scene, case_name), EvidenceOverlay(scene)
         self.record, self.beside_image = CaseRecord(scene, case_name), BesideImage(scene, case_name)
 
     def adopt(self, saved: SavedCase, state: CaseState, image: ImageInScene) -> None:
@@ -43,7 +44,15 @@ class Showing:
         """Bring everything to what the session says."""
         state = session.state
         image.show(state.geometry)
-        for part in (self.lists, self.segments, self.ellipses, self.ghosts, self.uv_volumes, self.chosen):
+        for part in (
+            self.lists,
+            self.segments,
+            self.ellipses,
+            self.ghosts,
+            self.uv_volumes,
+            self.chosen,
+            self.evidence,
+        ):
             part.show(state, image)
         self.segments.fill_in()
         self.active_name.watch(self.lists.nodes.values())
@@ -81,6 +90,7 @@ class Showing:
         for part in (
             self.active_name,
             self.chosen,
+            self.evidence,
             self.lists,
             self.segments,
             self.ellipses,

@@ -20,6 +20,7 @@ from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.grid import Grid
 from DenseLandmarksLib.landmarks.uv_field import UvField
+from DenseLandmarksLib.models.evidence import grid_to_index
 from DenseLandmarksLib.scene.image_in_scene import ImageInScene
 from DenseLandmarksLib.scene.nodes import Node, is_in, remove_node
 from DenseLandmarksLib.scene.ras import from_vtk, to_vtk
@@ -138,10 +139,7 @@ def _fill(node: Node, voxels: NDArray[np.float32]) -> None:
 
 def _pixel_to_index(field: UvField, grid: Grid) -> NDArray[np.float64]:
     """The matrix (4, 4) from the field's pixels (x, y, slice) to the image's voxels (i, j, k)."""
-    corner, right, below = grid.to_pixels(field.to_grid(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])))
-    matrix = np.eye(4)
-    matrix[:2, 0], matrix[:2, 1], matrix[:2, 3] = right - corner, below - corner, corner
-    return matrix
+    return grid_to_index(grid, field.stride)
 
 
 def _lay(node: Node, to_ras_mm: NDArray[np.float64]) -> None:

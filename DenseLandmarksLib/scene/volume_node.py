@@ -31,7 +31,7 @@ def add_volume_node(scene: Any, image: MedicalImage) -> Node:
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(node_name(image.name)))
     voxels = sitk.GetArrayViewFromImage(image.volume)
-    node.SetAndObserveImageData(image_data(voxels))
+    node.SetAndObserveImageData(_image_data(voxels))
     node.SetIJKToRASMatrix(to_vtk(ijk_to_ras_mm(image.geometry)))
     window = image.window or (None if image.is_radiograph else _usual_window(voxels))
     if window is None:
@@ -70,7 +70,7 @@ def turn_slices_round(node: Node) -> None:
     turned = from_vtk(matrix)
     turned[:3, 3] += turned[:3, 2] * (node.GetImageData().GetDimensions()[2] - 1)
     turned[:3, 2] *= -1
-    node.SetAndObserveImageData(image_data(voxels_zyx(node)[::-1]))
+    node.SetAndObserveImageData(_image_data(voxels_zyx(node)[::-1]))
     node.SetIJKToRASMatrix(to_vtk(turned))
 
 
@@ -99,8 +99,7 @@ def image_of_volume_node(node: Node, source: SpacingSource) -> MedicalImage:
     return MedicalImage(defined(volume), source, node.GetName())
 
 
-def image_data(voxels: NDArray[Any]) -> vtkImageData:
-    """A copy of voxels (Z, Y, X) as nodes take them."""
+def _image_data(voxels: NDArray[Any]) -> vtkImageData:
     data = vtkImageData()
     data.SetDimensions(*reversed(voxels.shape))
     scalars = numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True)

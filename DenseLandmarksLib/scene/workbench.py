@@ -25,6 +25,7 @@ from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.predicting import Predicting
 from DenseLandmarksLib.scene.saved_case import SavedCase, saved_cases
+from DenseLandmarksLib.scene.why_here import WhyHere
 from DenseLandmarksLib.worker.client import Worker
 
 P = ParamSpec("P")
@@ -42,6 +43,7 @@ class Workbench:
     case : the one in hand, ``None`` without any.
     worklist : its landmarks in an order of doubt that stays until another case or prediction comes.
     predicting : the worker, and the prediction that it was asked for last.
+    why : the question why a landmark is where it is.
     library : where cases are kept; see :meth:`need_library`.
     version : another number whenever there is something new to show.
     lines : what the person was told, the newest last.
@@ -67,6 +69,7 @@ class Workbench:
         self.case: CaseInScene | None = None
         self.library: Library | None = None
         self.predicting = Predicting(make_worker)
+        self.why = WhyHere(lambda: self.predicting.worker)
         self.worklist = Worklist(())
         self._watched: Session | None = None
         self._seen: object = None
@@ -113,6 +116,10 @@ class Workbench:
             problem = "" if self.predicting.run is None else self.predicting.run.status.problem
             if problem:
                 self.tell(problem)
+        has_changed, problem = self.why.poll()
+        self.version += has_changed
+        if problem:
+            self.tell(problem)
         self._look()
 
     # Libraries and cases.
@@ -252,8 +259,24 @@ class Workbench:
         self.predicting.ask(self.case, model, view, device)
         self.version += 1
 
+    def ask_why(self, model: str, device: str = "auto") -> None:
+        """Ask what spoke for the chosen landmark; where that is asked or shown, no more of it.
+
+        ``model`` and ``device`` as :meth:`predict` takes them. Raises :class:`InputError`, in one line, where nothing can be
+        told.
+        """
+        self.version += 1
+        if self.why.is_on:
+            self.why.end()
+            return
+        if self.case is None or not self.case.settle():
+            raise InputError("expected an open case, got none. Choose an image, or a case of the library.")
+        self.why.ask(self.case, model, device)
+
     def restart_worker(self) -> None:
         """End the worker; the next prediction starts it anew, with packages that were installed meanwhile."""
+        if self.why.is_under_way:
+            self.why.end()
         self.predicting.restart()
         self.version += 1
 
@@ -279,6 +302,8 @@ class Workbench:
         """Notice what changed: a case that was closed from elsewhere, a new session, a new prediction."""
         if self.case is not None and not self.case.is_open:
             self.case = None
+            self.version += 1
+        if self.why.end_where_it_is_over(self.case):
             self.version += 1
         session = self.session
         if session is not self._watched:

@@ -9,11 +9,12 @@ from trame.widgets import vuetify3 as v
 
 from DenseLandmarksLib.web.new_landmark_row import NewLandmarkRow
 from DenseLandmarksLib.web.state import SHOWN, items
+from DenseLandmarksLib.web.why_row import WhyRow
 
 _ROW_PIXELS = 24
 
 
-def draw_form(new: NewLandmarkRow) -> None:
+def draw_form(new: NewLandmarkRow, why: WhyRow) -> None:
     """Draw all of it, once."""
     with html.Div(classes="row"):
         html.Span("{{ left_text }}", id="left", classes="grow left", title="Landmarks that nobody decided yet.")
@@ -72,6 +73,7 @@ def draw_form(new: NewLandmarkRow) -> None:
             "Everything that nobody decided is right, landmarks and structures; one Undo takes it back.",
             "can_accept_all",
         )
+    why.draw()
     with html.Div(classes="row"):
         v.VCheckbox(
             v_model=("go_on",),

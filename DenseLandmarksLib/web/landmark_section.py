@@ -13,6 +13,7 @@ from DenseLandmarksLib.web.landmark_form import draw_form
 from DenseLandmarksLib.web.landmark_rows import rows_of
 from DenseLandmarksLib.web.new_landmark_row import NewLandmarkRow
 from DenseLandmarksLib.web.state import Frame
+from DenseLandmarksLib.web.why_row import WhyRow
 
 CORRECTED_ALONE = "This model finds landmarks only: each is corrected alone."
 
@@ -25,7 +26,7 @@ class LandmarkSection:
         self._selected: tuple[str, ...] = ()
         self._followed = ""
         self._rows: list[dict[str, Any]] = []
-        self._new = NewLandmarkRow(frame)
+        self._new, self._why = NewLandmarkRow(frame), WhyRow(frame)
         frame.server.state.update({"strength_now": 100})
         commands: dict[str, Callable[..., object]] = {
             "pick": self._pick,
@@ -77,6 +78,7 @@ class LandmarkSection:
             "can_redo": session is not None and session.can_redo,
             "placing": "" if is_new else placing,
             **self._new.shown(),
+            **self._why.shown(),
             "strength": percent,
             "why_no_strength": "" if not _corrects_alone(state) else CORRECTED_ALONE,
             "has_structures": state is not None and bool(state.structures),
@@ -221,7 +223,7 @@ class LandmarkSection:
 
     def draw(self) -> None:
         """Draw it."""
-        draw_form(self._new)
+        draw_form(self._new, self._why)
 
 
 def _corrects_alone(state: CaseState | None) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.evidence import Evidence
 from DenseLandmarksLib.models.prediction import Prediction, do_nothing
 from DenseLandmarksLib.worker.client import Client
-from DenseLandmarksLib.worker.events import PREDICTING, Cancelled, Checked, Done, Failed, Loaded, Progress
+from DenseLandmarksLib.worker.events import PREDICTING, Cancelled, Checked, Done, Explained, Failed, Loaded, Progress
 
 # Only how long a wait lasts before the next one begins.
 WAIT_S = 60.0
@@ -55,7 +56,24 @@ class WorkerPredictor:
         assert isinstance(answer, Done)
         return answer.prediction
 
-    def _answer(self, request_id: int, between_passes: Callable[[], None]) -> Done | Loaded | Checked:
+    def evidence(
+        self,
+        image: MedicalImage,
+        landmark: str,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Evidence:
+        """What spoke for one landmark, see :meth:`~DenseLandmarksLib.models.prediction.Predictor.evidence`.
+
+        Raises as :meth:`predict` does.
+        """
+        request = self._client.explain(image, landmark, self._model, view, self._device)
+        answer = self._answer(request, between_passes)
+        assert isinstance(answer, Explained)
+        return answer.evidence
+
+    def _answer(self, request_id: int, between_passes: Callable[[], None]) -> Done | Explained | Loaded | Checked:
         try:
             while True:
                 self._client.wait(WAIT_S)

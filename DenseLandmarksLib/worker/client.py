@@ -72,6 +72,12 @@ class Client:
         """
         return self._ask("predict", model, device, image, view)
 
+    def explain(
+        self, image: MedicalImage, landmark: str, model: str | Path, view: View | None = None, device: str = "auto"
+    ) -> int:
+        """Ask what spoke for a landmark of an image; the answer is :class:`Explained`. All else as :meth:`request` has it."""
+        return self._ask("explain", model, device, image, view, landmark)
+
     def load(self, model: str | Path, device: str = "auto") -> int:
         """Ask for a model to be opened; the answer is :class:`Loaded`. Returns the request's id."""
         return self._ask("load", model, device)
@@ -84,11 +90,17 @@ class Client:
         return self._ask("check", model, device)
 
     def _ask(
-        self, kind: str, model: str | Path, device: str, image: MedicalImage | None = None, view: View | None = None
+        self,
+        kind: str,
+        model: str | Path,
+        device: str,
+        image: MedicalImage | None = None,
+        view: View | None = None,
+        landmark: str = "",
     ) -> int:
         if self._closed:
             raise RuntimeError("expected an open client, got a closed one; take another from Worker.client()")
-        return self._worker._ask(self._number, kind, model, device, image, view)
+        return self._worker._ask(self._number, kind, model, device, image, view, landmark)
 
     def cancel(self, request_id: int) -> None:
         """Ask for a request to be given up; one that has its answer already is left alone."""
@@ -193,6 +205,7 @@ class Worker:
         device: str,
         image: MedicalImage | None = None,
         view: View | None = None,
+        landmark: str = "",
     ) -> int:
         name = "the model" if image is None else image.name
         request = Request(next(self._ids), client, {}, {}, None, name, time.monotonic())
@@ -211,7 +224,7 @@ class Worker:
             return request.request_id
         if image is not None:
             try:
-                request.header["view"] = view_to_header(view)
+                request.header["view"], request.header["landmark"] = view_to_header(view), landmark
                 request.header["image"], request.arrays = image_to_arrays(image)
                 request.volume = image.volume
             except (InputError, ValueError) as error:

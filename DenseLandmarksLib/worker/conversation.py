@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
+from DenseLandmarksLib.models.evidence_arrays import evidence_from_arrays
 from DenseLandmarksLib.models.prediction_arrays import prediction_from_arrays
 from DenseLandmarksLib.worker.connection import Connection
 from DenseLandmarksLib.worker.environment_report import report_from_header
-from DenseLandmarksLib.worker.events import Cancelled, Checked, Done, FailureKind, Loaded, Seconds
+from DenseLandmarksLib.worker.events import Cancelled, Checked, Done, Explained, FailureKind, Loaded, Seconds
 from DenseLandmarksLib.worker.requests import Request, Requests
 from DenseLandmarksLib.worker.wire import Message
 
@@ -57,6 +58,8 @@ def take(requests: Requests, message: Message) -> None:
         requests.answer(request, Cancelled(request.request_id))
     elif message.kind == "done":
         _decode(requests, request, message)
+    elif message.kind == "explained":
+        _decode_evidence(requests, request, message)
     elif message.kind == "loaded":
         requests.answer(request, Loaded(request.request_id, str(message.header.get("device"))))
     elif message.kind == "checked":
@@ -69,8 +72,7 @@ def take(requests: Requests, message: Message) -> None:
 def _decode(requests: Requests, request: Request, message: Message) -> None:
     """Make a prediction of what came, and account for the time."""
     if message.arrays is None:
-        what = f"expected memory for the prediction of {request.name}, got none. Close other programs."
-        requests.fail(request, "memory", what)
+        _fail_for_memory(requests, request, "the prediction")
         return
     parcel, header = request.parcel, message.header
     assert parcel is not None
@@ -94,3 +96,22 @@ def _decode(requests: Requests, request: Request, message: Message) -> None:
         decode=time.monotonic() - came_at,
     )
     requests.answer(request, Done(request.request_id, prediction, seconds))
+
+
+def _decode_evidence(requests: Requests, request: Request, message: Message) -> None:
+    """Make evidence of what came."""
+    if message.arrays is None:
+        _fail_for_memory(requests, request, "the maps")
+        return
+    try:
+        evidence = evidence_from_arrays(message.header["evidence"], message.arrays)
+    except (KeyError, ValueError) as error:
+        what = f"{request.name}: expected maps of a landmark, got another answer ({error}); report it"
+        requests.fail(request, "internal", what)
+        return
+    requests.answer(request, Explained(request.request_id, evidence))
+
+
+def _fail_for_memory(requests: Requests, request: Request, what: str) -> None:
+    line = f"expected memory for {what} of {request.name}, got none. Close other programs."
+    requests.fail(request, "memory", line)

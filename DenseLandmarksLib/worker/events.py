@@ -1,10 +1,11 @@
-"""What comes of a request: progress, and then exactly one of done, loaded, checked, failed or cancelled."""
+"""What comes of a request: progress, and then exactly one of done, explained, loaded, checked, failed or cancelled."""
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from typing import Literal
 
+from DenseLandmarksLib.models.evidence import Evidence
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.worker.environment_report import EnvironmentReport
 
@@ -63,6 +64,14 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """The maps of what spoke for a landmark are there."""
+
+    request_id: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A model is open and waits for images; ``device`` is where it runs (``"cpu"``, ``"cuda"``)."""
 
@@ -99,4 +108,4 @@ class Cancelled:
     request_id: int
 
 
-Event = Progress | Done | Loaded | Checked | Failed | Cancelled
+Event = Progress | Done | Explained | Loaded | Checked | Failed | Cancelled

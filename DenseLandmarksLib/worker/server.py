@@ -62,7 +62,7 @@ def listen(link: Link, queue: RequestQueue) -> None:
             if message.kind == "cancel":
                 if queue.cancel(message.header["id"]):
                     link.send({"kind": "cancelled", "id": message.header["id"]})
-            elif message.kind in ("predict", "load", "check"):
+            elif message.kind in ("predict", "explain", "load", "check"):
                 queue.put(message)
             else:
                 raise ValueError(f"expected a request, got {message.kind!r}")

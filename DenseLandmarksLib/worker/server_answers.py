@@ -1,4 +1,4 @@
-"""Each request gets one answer: a prediction, or why there is none."""
+"""Each request gets one answer: a prediction, what spoke for a landmark, or why there is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.evidence_arrays import evidence_to_arrays
 from DenseLandmarksLib.models.prediction_arrays import prediction_to_arrays, view_from_header
 from DenseLandmarksLib.worker.environment_report import report_to_header
 from DenseLandmarksLib.worker.events import PREDICTING, FailureKind
@@ -29,7 +30,7 @@ SHORT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "failed to allocate mem
 BEGUN, FIRST_PASS = 0.3, 0.4
 
 # What an answer to each kind of request is called.
-ANSWERS = {"predict": "done", "load": "loaded", "check": "checked"}
+ANSWERS = {"predict": "done", "explain": "explained", "load": "loaded", "check": "checked"}
 
 Reply = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -102,9 +103,12 @@ class Answers:
         image = image_from_arrays(header["image"], arrays)
         arrays.clear()  # the image has its own copy
         unpacked = time.monotonic()
-        prediction = predictor.predict(
-            image, view_from_header(header["view"]), between_passes=self._before_pass(queued)
-        )
+        view, before_pass = view_from_header(header["view"]), self._before_pass(queued)
+        if header["kind"] == "explain":
+            evidence = predictor.evidence(image, str(header["landmark"]), view, between_passes=before_pass)
+            said, numbers = evidence_to_arrays(evidence)
+            return {"evidence": said}, numbers
+        prediction = predictor.predict(image, view, between_passes=before_pass)
         seconds = {
             "queue": began - queued.came_at,
             "load": loaded - began,

@@ -9,7 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.landmarks.locate import Located
-from DenseLandmarksLib.landmarks.plausibility import DOUBTS, NOTHING_MM, doubts_of, measure_plausibility
+from DenseLandmarksLib.landmarks.plausibility import (
+    DOUBTS,
+    NOTHING_MM,
+    doubts_of,
+    measure_heat_plausibility,
+    measure_plausibility,
+)
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template
 
@@ -78,8 +84,27 @@ def test_all_landmarks_in_one_place_are_no_shape(chest_template: Template) -> No
     assert measures["spread_mm"] == NOTHING_MM
 
 
+def test_landmarks_of_heatmaps_are_measured_by_their_shape_and_their_peaks(chest_template: Template) -> None:
+    points = 0.8 * points_of(chest_template) + [10, 4]
+    offsets = np.random.default_rng(0).normal(0, 5.0, points.shape)
+    there, strength = np.ones(len(points), bool), np.full(len(points), 0.9)
+    strength[:5] = 0.0
+    measures = measure_heat_plausibility(points + offsets, there, strength, chest_template, GRID)
+    assert measures["shape_residual_mm"] == pytest.approx(5.0 * np.sqrt(2) * MM / 0.8, rel=0.1)
+    assert measures["peak_weakness"] == pytest.approx(0.1)
+    # Landmarks that were not found are no part of the shape, and peaks higher than taught are not better than right.
+    lost = there.copy()
+    lost[:40] = False
+    points[:40] = 3.0
+    measures = measure_heat_plausibility(points, lost, np.full(len(points), 1.4), chest_template, GRID)
+    assert measures == {"shape_residual_mm": pytest.approx(0, abs=1e-9), "peak_weakness": 0.0}
+    two = np.arange(len(points)) < 2
+    nothing = measure_heat_plausibility(points, two, 0 * strength, chest_template, GRID)
+    assert nothing == {"shape_residual_mm": NOTHING_MM, "peak_weakness": 1.0}
+
+
 def test_a_doubt_names_what_was_measured_and_what_was_allowed() -> None:
-    limits = {"shape_residual_mm": 20.0, "shape_sd": 3.0, "disagreement": 0.05, "spread_mm": 9.0}
+    limits = {"shape_residual_mm": 20.0, "shape_sd": 3.0, "disagreement": 0.05, "spread_mm": 9.0, "peak_weakness": 0.3}
     assert doubts_of(limits, limits) == ()
     (doubt,) = doubts_of({**limits, "shape_residual_mm": 31.4}, limits)
     assert "31 mm" in doubt

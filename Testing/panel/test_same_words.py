@@ -93,3 +93,19 @@ def test_what_a_volume_cannot_do_is_told_in_the_same_words(host: Host) -> None:
     assert CORRECTED_ALONE in sources
     assert ALONE in sources
     assert EVERYWHERE in FORM.read_text(encoding="utf-8")
+
+
+def test_why_a_landmark_is_there_is_asked_in_the_same_words(host: Host) -> None:
+    from DenseLandmarksLib.web import why_row
+
+    of_page = Path(why_row.__file__).read_text(encoding="utf-8")
+    of_panel = (ROOT / "DenseLandmarksLib" / "panel" / "why_row.py").read_text(encoding="utf-8")
+    form = FORM.read_text(encoding="utf-8")
+    assert f"<string>{why_row.TIP}</string>" in form
+    problems = re.findall(r'_\("([^"]+)"\)', of_panel)
+    assert len(problems) == 3
+    for text in problems:
+        assert f'"{text}"' in of_page
+    for text in re.findall(r'title="([^"]+)"', of_page):
+        assert f"<string>{text}</string>" in form
+    assert {texts_of("QLabel")[f"whyHere{name}Label"] for name in ("Low", "High", "Strength")} == {"0", "1", "Opacity"}

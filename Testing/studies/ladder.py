@@ -22,8 +22,8 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.files import write_text
 from Testing.studies.ladder_table import RowErrors, table_of
-from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of
-from training.baselines.ladder_run import Result, Run, finish, read_result
+from training.baselines.kept_run import Result, finish, read_result
+from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of
 from training.read_volumes import read_volume_cases
 from training.volume_cases import VolumeCases, load_packed_volumes, save_volume_cases
 
@@ -76,7 +76,7 @@ def searched_rate(
     found: dict[float, float] = {}
     for rate in ladder.learning_rates:
         recipe = recipe_of(ladder, row, learn, rate, 0, ladder.search_steps)
-        result = finish(Run(folder / f"search-{rate:g}", row, recipe, learn, look), device, deadline)
+        result = finish(run_of(folder / f"search-{rate:g}", row, recipe, learn, look), device, deadline)
         if result is None:
             return None
         found[rate] = result.mean_mm
@@ -94,7 +94,7 @@ def train_all(
                 if rate is None:
                     return False
                 recipe = recipe_of(ladder, row, part.cases, rate, seed, ladder.steps)
-                run = Run(run_folder(output, name, part.name, seed), row, recipe, part.cases, part.held)
+                run = run_of(run_folder(output, name, part.name, seed), row, recipe, part.cases, part.held)
                 result = finish(run, device, deadline)
                 if result is None:
                     return False

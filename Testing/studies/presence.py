@@ -1,20 +1,15 @@
 """``python -m Testing.studies.presence``: does a model for volumes notice that a landmark is not in the volume?
 
-Each volume is cut, for every annotated landmark once, so that this one lies 11 to 40 mm outside: that is truly absent. Other
-landmarks count as present where the cut volume still shows them, as absent more than 10 mm outside, and not at all between.
-Beside them the volumes as they are, with what the data set itself says to be absent.
+Volumes as they are, with what the data set itself says to be absent, and cut as :mod:`training.cut_volumes` does.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -23,70 +18,10 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.models.prediction import Predictor
 from DenseLandmarksLib.models.registry import open_predictor
+from training.cut_volumes import cut_volumes
 from training.measure_volume import read_volume_case
 from training.metrics import bootstrap_ci95
-from training.volume_data import VolumeCase, read_volume_dataset
-
-ABSENT_MM = 10.0
-BEYOND_MM = (11.0, 40.0)
-# Less than this much of the volume along the cut axis is no scan that anybody would make.
-LEAST_LEFT_MM = 60.0
-
-
-def cut_away(
-    image: MedicalImage, point_lps_mm: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[MedicalImage, int, int, bool] | None:
-    """The volume cut across one of its axes so that a point lies outside; the axis, the first voxel left out, whether it is above.
-
-    ``None`` where too little would be left, whichever side is kept.
-    """
-    volume = image.volume
-    size, spacing = np.array(volume.GetSize()), np.array(volume.GetSpacing())
-    index = np.array(volume.TransformPhysicalPointToContinuousIndex(point_lps_mm.tolist()))
-    ways = []
-    for axis in range(3):
-        beyond = rng.uniform(*BEYOND_MM) / spacing[axis]
-        for above, left in ((True, index[axis] - beyond), (False, size[axis] - 1 - index[axis] - beyond)):
-            if left * spacing[axis] >= LEAST_LEFT_MM:
-                ways.append((axis, above, beyond))
-    if not ways:
-        return None
-    axis, above, beyond = ways[rng.integers(len(ways))]
-    start, kept = [0, 0, 0], size.tolist()
-    if above:
-        edge = int(np.floor(index[axis] - beyond))
-        kept[axis] = edge
-    else:
-        edge = int(np.ceil(index[axis] + beyond))
-        start[axis], kept[axis] = edge, int(size[axis]) - edge
-    return replace(image, volume=sitk.RegionOfInterest(volume, kept, start)), axis, edge, above
-
-
-def truth_after(
-    image: MedicalImage, points_lps_mm: NDArray[np.float64], axis: int, edge: int, above: bool
-) -> NDArray[np.float64]:
-    """1 where a landmark (N, 3) is still in the cut volume, 0 where it is truly absent, NaN between and where unknown."""
-    volume = image.volume
-    truth = np.full(len(points_lps_mm), np.nan)
-    for row, point in enumerate(points_lps_mm):
-        if np.isfinite(point).all():
-            along = volume.TransformPhysicalPointToContinuousIndex(point.tolist())[axis]
-            outside_mm = (along - (edge - 0.5) if above else edge - 0.5 - along) * volume.GetSpacing()[axis]
-            truth[row] = 1.0 if outside_mm <= 0 else 0.0 if outside_mm > ABSENT_MM else np.nan
-    return truth
-
-
-def looks(case: VolumeCase, seed: int) -> Iterator[tuple[MedicalImage, NDArray[np.float64]]]:
-    """The volume of a case as it is and once cut for each landmark, with what is true of each landmark (N,)."""
-    image = read_volume_case(case)
-    known = np.isfinite(case.points_lps_mm).all(axis=1)
-    yield image, np.where(known, 1.0, np.where(case.absent, 0.0, np.nan))
-    for row in np.flatnonzero(known).tolist():
-        cut = cut_away(image, case.points_lps_mm[row], np.random.default_rng((seed, row)))
-        if cut is not None:
-            smaller, axis, edge, above = cut
-            truth = truth_after(image, case.points_lps_mm, axis, edge, above)
-            yield smaller, np.where(case.absent, 0.0, truth)
+from training.volume_data import read_volume_dataset
 
 
 def said_present(predictor: Predictor, image: MedicalImage, names: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -117,7 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     stated: list[tuple[int, int]] = []
     for number, case in enumerate(tqdm(dataset.cases, unit="case", file=sys.stderr)):
         of_case: list[list[NDArray[np.bool_]]] = [[], [], [], []]
-        for look, (image, truth) in enumerate(looks(case, number)):
+        whole_volume = read_volume_case(case)
+        there = np.where(np.isfinite(case.points_lps_mm).all(axis=1), 1.0, np.where(case.absent, 0.0, np.nan))
+        looks = [(whole_volume, there), *cut_volumes(whole_volume, case.points_lps_mm, case.absent, number)]
+        for look, (image, truth) in enumerate(looks):
             present = said_present(predictor, image, dataset.landmark_names)
             of_case[0 if look == 0 else 1].append(present[truth == 1])
             of_case[2 if look == 0 else 3].append(present[truth == 0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 
@@ -22,6 +24,8 @@ RECIPES = {
     "strong": AugmentationRecipe(rotation_deg=40, scale=(0.7, 1.3), anisotropy=0.15, shift=0.15),
     "elastic": AugmentationRecipe(elastic=0.012),
     "elastic only": AugmentationRecipe(rotation_deg=0, scale=(1.0, 1.0), anisotropy=0, shift=0, elastic=0.01),
+    "elastic by splines": AugmentationRecipe(elastic=0.04, bend="b_spline"),
+    "mirror": AugmentationRecipe(mirror=0.5, elastic=0.012),
 }
 BATCH = 5
 
@@ -67,7 +71,7 @@ def test_a_blob_drawn_at_a_landmark_moves_with_the_landmark(name: str) -> None:
     transform = sample_transform(BATCH, SIZE, RECIPES[name], generator())
     points = points_inside()
     centroid = seen_centroid(transform, points, 8.0)
-    if "elastic" in name:  # a bent blob has its centre of mass beside its peak, in proportion to its variance
+    if RECIPES[name].elastic:  # a bent blob has its centre of mass beside its peak, in proportion to its variance
         centroid = 2 * seen_centroid(transform, points, 4.0) - centroid
     moved = transform.move_points(points)
     counts = well_inside(moved)
@@ -235,3 +239,50 @@ def test_what_lies_over_a_film_hides_part_of_it_and_leaves_the_rest(part: str) -
         kept = (slope - slope.median()).abs() < 1e-2
         assert 0.35 < kept.float().mean() < (1.0 if part == "letters" else 0.9999)
     assert torch.equal(add_obstructions(images, NOTHING, generator()), images)
+
+
+def test_half_of_the_images_are_seen_in_a_mirror_and_the_others_as_without() -> None:
+    recipe = AugmentationRecipe(elastic=0.012)
+    plain = sample_transform(200, SIZE, recipe, generator())
+    some = sample_transform(200, SIZE, replace(recipe, mirror=0.3), generator())
+    assert 0.2 < some.is_mirrored.float().mean() < 0.4
+    points = points_inside()[:1].expand(200, -1, -1)
+    reflected = points * torch.tensor([-1.0, 1.0]) + torch.tensor([SIZE[1] - 1.0, 0.0])
+    before = torch.where(some.is_mirrored[:, None, None], reflected, points)
+    torch.testing.assert_close(some.move_points(points), plain.move_points(before), atol=5e-3, rtol=0)
+
+
+def test_a_bend_by_splines_is_that_of_simpleitk() -> None:
+    """Five nodes per side, the outer ones beyond the image: as Payer's group calls SimpleITK, with a mesh of two cells."""
+    recipe = replace(NOTHING, elastic=0.05, bend="b_spline")
+    transform = sample_transform(1, SIZE, recipe, generator(3))
+    drawn = torch.rand((1, 2, 5, 5), generator=_after_the_affine_draws(3)) * 2 - 1
+    extent = np.array([SIZE[1], SIZE[0]], float)
+    coefficients = drawn[0].double().numpy() * 0.05 * extent[:, None, None]
+    spline = sitk.BSplineTransform(2, 3)
+    spline.SetTransformDomainOrigin((-0.5, -0.5))
+    spline.SetTransformDomainPhysicalDimensions(extent.tolist())
+    spline.SetTransformDomainMeshSize((2, 2))
+    spline.SetParameters(coefficients.ravel().tolist())
+    points = points_inside()[:1]
+    expected = [spline.TransformPoint(point) for point in points[0].double().tolist()]
+    torch.testing.assert_close(transform.source(points)[0].double(), torch.tensor(expected).double(), atol=2e-3, rtol=0)
+    largest = transform.displacement.abs().amax(dim=(0, 2, 3))
+    assert (largest > 0.3 * 0.05 * torch.tensor(extent)).all()
+    assert (largest <= 0.05 * torch.tensor(extent)).all()
+
+
+def _after_the_affine_draws(seed: int) -> torch.Generator:
+    """A generator that has drawn angle, scale, scales of the axes and shift of one image."""
+    source = generator(seed)
+    for count in (1, 1, 2, 2):
+        torch.rand((1,) if count == 1 else (1, count), generator=source)
+    return source
+
+
+def test_what_was_drawn_before_there_were_splines_and_mirrors_is_drawn_still() -> None:
+    """A run that is resumed, and a recipe that is trained again, see the same images as ever."""
+    transform = sample_transform(2, (40, 30), RECIPES["elastic"], generator(11))
+    moved = transform.move_points(torch.tensor([[[4.0, 9.0], [21.0, 33.0]]]).expand(2, -1, -1))
+    expected = [[[0.26724, 11.77706], [25.27848, 38.67020]], [[3.48108, 13.39257], [18.20941, 32.54684]]]
+    torch.testing.assert_close(moved, torch.tensor(expected), atol=1e-4, rtol=0)

@@ -18,8 +18,18 @@ from DenseLandmarksLib.geometry.level_grid import LevelGrid
 from Testing.studies import ladder as study
 from Testing.studies.ladder_table import RowErrors, gained_mm, table_of
 from training.baselines.heatmap_unet import HeatmapUNet, gaussians, peaks
-from training.baselines.ladder import ROWS_FOLDER, Ladder, Row, cases_at, read_ladder, read_rows, recipe_of, task_of
-from training.baselines.ladder_run import Run, finish, read_result
+from training.baselines.kept_run import finish, read_result
+from training.baselines.ladder import (
+    ROWS_FOLDER,
+    Ladder,
+    Row,
+    cases_at,
+    read_ladder,
+    read_rows,
+    recipe_of,
+    run_of,
+    task_of,
+)
 from training.baselines.patch_network import PATCH, PatchNetwork, log_scaled, log_unscaled, patch_centres
 from training.baselines.whole_volume import Sight, WholeVolumeNetwork, WholeVolumeTask
 from training.recipe import OptimiserRecipe, recipe_to_dict
@@ -417,7 +427,7 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["6-noise"]
         recipe = recipe_of(small_ladder(), row, cases, 1e-2, 1, 6)
-        whole = finish(Run(tmp_path / "whole", row, recipe, cases, cases), "cpu", FOREVER)
+        whole = finish(run_of(tmp_path / "whole", row, recipe, cases, cases), "cpu", FOREVER)
         run_epoch = Trainer.run_epoch
 
         def stopped(trainer: Trainer) -> dict[str, float]:
@@ -425,7 +435,7 @@ class TestStudy:
                 raise KeyboardInterrupt
             return run_epoch(trainer)
 
-        pieces = Run(tmp_path / "pieces", row, recipe, cases, cases)
+        pieces = run_of(tmp_path / "pieces", row, recipe, cases, cases)
         monkeypatch.setattr(Trainer, "run_epoch", stopped)
         with pytest.raises(KeyboardInterrupt):
             finish(pieces, "cpu", FOREVER)
@@ -441,7 +451,7 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["2-single-scale"]
         recipe = recipe_of(small_ladder(), row, cases, 1e30, 1, 6)
-        result = finish(Run(tmp_path, row, recipe, cases, cases), "cpu", FOREVER)
+        result = finish(run_of(tmp_path, row, recipe, cases, cases), "cpu", FOREVER)
         assert result is not None
         assert result.mean_mm == math.inf
         table = table_of([study.errors_of(row, [[result]])] * 2, 10.0)

@@ -257,6 +257,8 @@ def test_without_a_spacing_nothing_is_called_millimetres(tmp_path: Path) -> None
     assert report["average"]["tre_mm"]["mean"] == pytest.approx(5)
     assert "TRE px" in markdown_of(report)
     assert " mm" not in markdown_of(report)
+    assert "| point error px, 16 landmarks | 5.00" in markdown_of(report)
+    assert report["all_landmarks"]["outliers"] == report["all_landmarks"]["detected"] == {}
 
 
 def test_landmarks_of_another_image_are_refused(dataset: Dataset) -> None:

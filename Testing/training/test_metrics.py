@@ -8,6 +8,8 @@ import pytest
 from DenseLandmarksLib.landmarks.polygon import contour_tangents
 from training.metrics import (
     bootstrap_ci95,
+    bootstrap_median_ci95,
+    bootstrap_pooled_ci95,
     dice_percent,
     is_simple_polygon,
     landmark_errors_mm,
@@ -121,6 +123,38 @@ def test_bootstrap_interval_has_the_width_of_the_standard_error() -> None:
 def test_bootstrap_never_averages_what_is_undefined(values: list[float]) -> None:
     with pytest.raises(ValueError, match="one defined value per case"):
         bootstrap_ci95(values)
+
+
+def test_a_pooled_mean_varies_with_the_cases_and_each_weighs_by_its_values() -> None:
+    means = np.random.default_rng(2).normal(7, 2, 60)
+    equal = bootstrap_pooled_ci95(5 * means, np.full(60, 5))
+    np.testing.assert_allclose(equal, bootstrap_ci95(means))
+    # Cases with nine values of 1 and cases with one of 11: of all values the mean is 2, of the cases' means 6.
+    assert bootstrap_pooled_ci95([9, 11, 0], [9, 1, 0]) == (1, 11)
+    low, high = bootstrap_pooled_ci95([9, 11] * 200, [9, 1] * 200)
+    assert 1.7 < low < 2 < high < 2.3
+
+
+def test_the_interval_of_a_median_resamples_cases_and_not_their_values() -> None:
+    rng = np.random.default_rng(5)
+    offsets = rng.normal(10, 2, 100)
+    alike = [offset + rng.normal(0, 0.01, 50) for offset in offsets]
+    low, high = bootstrap_median_ci95([*alike, np.zeros(0)], n=500)
+    assert low < np.median(offsets) < high
+    assert high - low == pytest.approx(2 * 1.96 * 1.2533 * 2 / 10, rel=0.35)  # of 100 values, not of 5000
+    uneven = [np.arange(count, dtype=float) for count in (1, 2, 4, 5)]
+    drawn = np.random.default_rng(0).integers(0, 4, (50, 4))
+    medians = [np.median(np.concatenate([uneven[case] for case in draw])) for draw in drawn]
+    assert bootstrap_median_ci95(uneven, n=50) == pytest.approx(tuple(np.percentile(medians, [2.5, 97.5])))
+
+
+def test_a_pooled_interval_of_nothing_or_of_the_undefined_is_none() -> None:
+    with pytest.raises(ValueError, match="needs a case with defined values"):
+        bootstrap_pooled_ci95([0, 0], [0, 0])
+    with pytest.raises(ValueError, match="needs defined values"):
+        bootstrap_median_ci95([np.zeros(0)])
+    with pytest.raises(ValueError, match="needs defined values"):
+        bootstrap_median_ci95([np.array([1.0, np.nan])])
 
 
 def test_ninety_percent_of_gaussian_errors_lie_in_their_ellipse_also_on_a_flat_image() -> None:

@@ -46,7 +46,7 @@ class Person:
         from DenseLandmarksLib.web.downloads import Downloads
 
         vtkObject.GlobalWarningDisplayOff()  # about the X server that is not there
-        app = SlicerApp()
+        app = self.app = SlicerApp()  # without it the colours go, and no image is seen
         self.scene = app.scene
         self.server = get_server(secrets.token_hex(8), client_type="vue3")
         self.bench = Workbench(app.scene, "anna", lambda line: None, data_folder=user)

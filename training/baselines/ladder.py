@@ -11,7 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
 from training.baselines.heatmap_unet import HeatmapTask
+from training.baselines.kept_run import Run
 from training.baselines.patch_network import PatchTask
 from training.baselines.whole_volume import DIVISOR
 from training.recipe import build_from, read_values, recipe_from_dict, recipe_to_dict
@@ -118,6 +123,20 @@ def task_of(row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCase
     """What the trainer trains for one run of a row, on ``cases`` that hold at least its levels."""
     spacings = recipe.levels.spacings_mm
     return TASKS[row.method](recipe, cases_at(cases, spacings), cases_at(held, spacings), device)
+
+
+def run_of(folder: Path, row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases) -> Run:
+    """One training of a row on ``cases``, measured on those that are ``held`` out, and kept in a folder."""
+    return Run(folder, recipe, lambda device: task_of(row, recipe, cases, held, device), errors_in_held)
+
+
+def errors_in_held(task: VolumeTask, network: nn.Module) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The cases that a task holds out and the errors there (M, L) in mm, NaN where a landmark is not annotated."""
+    held = task.held
+    assert held is not None
+    found = np.stack([task.locate(network, pyramid) for pyramid in held.pyramids])
+    errors = np.nan_to_num(np.linalg.norm(found - held.points_lps_mm, axis=2), nan=np.inf)
+    return held.names, np.where(np.isfinite(held.points_lps_mm).all(axis=2), errors, np.nan)
 
 
 def cases_at(cases: VolumeCases, spacings_mm: tuple[float, ...]) -> VolumeCases:

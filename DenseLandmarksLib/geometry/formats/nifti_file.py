@@ -54,7 +54,9 @@ def check_nifti(path: Path, pixel_bytes: int, float_bytes: int = 0) -> NDArray[n
                 numbers = np.frombuffer(values, f"{order}f{float_bytes}")
                 undefined.append(np.isnan(numbers))
                 if np.isinf(numbers).any():
-                    raise InputError(f"{path}: expected finite grey values, got infinite pixels; export the image again")
+                    raise InputError(
+                        f"{path}: expected finite grey values, got infinite pixels; export the image again"
+                    )
             shows_something = shows_something or bool(values.strip(b"\0"))
         if not shows_something:  # ITK would hold a gigabyte of zeros twice
             raise InputError(f"{path}: expected a radiograph, got a constant image (all pixels 0); check the export")

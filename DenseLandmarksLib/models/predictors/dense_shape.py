@@ -23,10 +23,12 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod, UvField
 from DenseLandmarksLib.models.bundle import NETWORK_MODULE, Bundle, broken
 from DenseLandmarksLib.models.demonstration import demonstration_doubts
+from DenseLandmarksLib.models.evidence import Evidence, need_landmark
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.models.networks.dense_shape import NETWORKS, DenseShapeOutput
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.predictors.decode import decode_output
+from DenseLandmarksLib.models.uv_evidence import uv_evidence
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +91,7 @@ class DenseShapePredictor:
 
         Raises :class:`InputError` for a volume.
         """
-        if not image.is_radiograph:
-            raise InputError(
-                f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
-                f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
-            )
-        if view is None:
-            view, _ = choose_view(self.expectation, image.acquisition)
-        seen = self._look(image, view, between_passes)
+        seen = self._look(image, self._view_of(image, view), between_passes)
         plausibility = self._judge(image, seen, between_passes)
         points_lps_mm = lps_mm_from_pixels(image.geometry, seen.grid.to_pixels(seen.located.points))
         per_pixel = seen.grid.pixels_per_grid
@@ -126,6 +121,37 @@ class DenseShapePredictor:
             self.device,
             plausibility,
         )
+
+    def evidence(
+        self,
+        image: MedicalImage,
+        landmark: str,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Evidence:
+        """How likely each pixel is the landmark's point of the template, from one pass; see :mod:`..uv_evidence`.
+
+        Raises :class:`InputError` for a volume, for a landmark that is not on the template, and where its structure is not
+        in the image.
+        """
+        need_landmark(landmark, self.template.landmark_names, self.name)
+        seen = self._look(image, self._view_of(image, view), between_passes)
+        structure, uv = next(
+            (s.name, s.landmark_uv[s.landmark_names.index(landmark)])
+            for s in self.template.structures
+            if landmark in s.landmark_names
+        )
+        return uv_evidence(seen.field, seen.grid, structure, uv, landmark)
+
+    def _view_of(self, image: MedicalImage, view: View | None) -> View:
+        """The view asked for, by default that which the image's file asks for; raises :class:`InputError` for a volume."""
+        if not image.is_radiograph:
+            raise InputError(
+                f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
+                f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
+            )
+        return choose_view(self.expectation, image.acquisition)[0] if view is None else view
 
     def _look(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> _Seen:
         """One pass over the image through one view, read out and measured."""

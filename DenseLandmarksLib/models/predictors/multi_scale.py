@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.frames import inside_border_mm
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.landmarks.joint_shape import JointShape
@@ -23,18 +25,25 @@ from DenseLandmarksLib.landmarks.shape_fit import combine, fit_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle, broken
 from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, isotropic
+from DenseLandmarksLib.models.evidence import Evidence, need_landmark
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.networks.loc_net import entropy_of, heat_covariance
 from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE, NETWORKS, LevelOutput, MultiScaleLocNet
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.predictors.image_pyramid import ImagePyramid, Ramp
+from DenseLandmarksLib.models.predictors.level_maps import level_maps
+from DenseLandmarksLib.models.presence import PresenceCalibration, presence_features
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COMPONENTS = ("shifted", "heat", "levels", "coarse_entropy")
 """Raw covariances of a landmark: of the passes with shifted crops, of the finest heatmap, of what the levels disagree by, and
 of the size of the coarsest heatmap's bulk."""
+BORDER_VOXELS = 1.5
+"""Farther than so many voxels of the coarsest level from a volume's border, it makes no difference how far."""
 # Voxels of crops that go through the network at once.
 _VOXELS_AT_ONCE = 2**20
 _SMALLEST_MM2 = 1e-6
@@ -51,6 +60,7 @@ class MultiScalePredictor:
     joint_shape : of the landmarks, where the model has one; it takes part in the result where ``uses_shape``.
     ellipsoids : makes the covariances true; without it they are only as large as the passes and the heatmaps say.
     ellipsoids_with_shape : does so for what is left after the joint shape took part, component ``"joint"``.
+    presence : makes the probability true that a landmark is there; without it the network's own output counts.
     confidence_radius_mm : confidence is the probability of an error below it, times that of the landmark's presence.
     limits : of the measures of plausibility.
     """
@@ -71,6 +81,7 @@ class MultiScalePredictor:
     confidence_radius_mm: float = 5.0
     limits: Mapping[str, float] = field(default_factory=dict)
     is_demonstration: bool = False
+    presence: PresenceCalibration | None = None
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -93,13 +104,10 @@ class MultiScalePredictor:
 
         Raises :class:`InputError` for a radiograph.
         """
-        if image.is_radiograph:
-            raise InputError(
-                f"expected a volume for model {self.name}; {image.name} is one slice. Choose a model for radiographs, or "
-                "give a volume."
-            )
+        self._refuse_radiograph(image)
         between_passes()
         seen = self.look(image, between_passes)
+        seen = replace(seen, presence=self.presence_of(seen, image.geometry))
         points, covariance, measures = self._understand(seen)
         # Where too few landmarks are there, their shape was not measured.
         limits = {name: limit for name, limit in self.limits.items() if name in measures}
@@ -123,8 +131,51 @@ class MultiScalePredictor:
     def look(self, image: MedicalImage, between_passes: Callable[[], None] = do_nothing) -> Seen:
         """All passes over a volume, before anything is made of them; goes on with the CPU when a card's memory is short."""
         pyramid = ImagePyramid(image, self.network.spacings_mm, self.intensity)
+        return self._in_memory(lambda: self._look(pyramid, between_passes, self.passes))
+
+    def presence_of(self, seen: Seen, geometry: ImageGeometry) -> NDArray[np.float64]:
+        """Probability (N,) that the landmarks are in a volume of this geometry; the network's own without a calibration."""
+        if self.presence is None:
+            return seen.presence
+        return self.presence.probability(self.presence_features(seen, geometry))
+
+    def presence_features(self, seen: Seen, geometry: ImageGeometry) -> dict[str, NDArray[np.float64]]:
+        """What speaks for each landmark, see :func:`~DenseLandmarksLib.models.presence.presence_features`."""
+        own = None if self.network.presence is None else seen.presence
+        limit_mm = BORDER_VOXELS * self.network.spacings_mm[0]
+        inside_mm = inside_border_mm(geometry, seen.points_lps_mm)
+        return presence_features(own, seen.components["heat"], inside_mm, limit_mm)
+
+    def evidence(
+        self,
+        image: MedicalImage,
+        landmark: str,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Evidence:
+        """The landmark's heatmaps at the finest and at the coarsest level, from one look at each.
+
+        Raises :class:`InputError` for a radiograph, and for a landmark that the model does not know.
+        """
+        self._refuse_radiograph(image)
+        row = need_landmark(landmark, self.names, self.name)
+        between_passes()
+        pyramid = ImagePyramid(image, self.network.spacings_mm, self.intensity)
+        outputs = self._in_memory(lambda: self._heat_of(row, pyramid, between_passes))
+        return Evidence(landmark, level_maps(outputs, row, self.network.centre, image.geometry))
+
+    def _refuse_radiograph(self, image: MedicalImage) -> None:
+        if image.is_radiograph:
+            raise InputError(
+                f"expected a volume for model {self.name}; {image.name} is one slice. Choose a model for radiographs, or "
+                "give a volume."
+            )
+
+    def _in_memory(self, look: Callable[[], T]) -> T:
+        """What a look gives; where the card's memory is too small for it, on the CPU from then on."""
         try:
-            return self._look(pyramid, between_passes, self.passes)
+            return look()
         except torch.OutOfMemoryError:
             if self.device == "cpu":
                 raise
@@ -132,20 +183,50 @@ class MultiScalePredictor:
             self.device = "cpu"
             self.network.to("cpu")
             torch.cuda.empty_cache()
-            return self._look(pyramid, between_passes, self.passes)
+            return look()
+
+    @torch.inference_mode()
+    def _heat_of(self, row: int, pyramid: Pyramid, between_passes: Callable[[], None]) -> tuple[LevelOutput, ...]:
+        """The finest level, where there is more than one, in the crop that holds one landmark, and the coarsest."""
+        network = self.network
+        output, logits = network.coarse([pyramid], network.size_to_see(pyramid))
+        last = len(network.spacings_mm) - 1
+        if last == 0:
+            return (output,)
+        before = self._before_finest(output, self._present(logits), pyramid, between_passes)
+        between_passes()
+        crop = (network.rows == row).any(dim=1).nonzero()[:1, 0]
+        return network.finer(last, [pyramid], before, None, crop), output
+
+    def _present(self, logits: Tensor) -> NDArray[np.floating[Any]]:
+        """Probability (N,) that the landmarks are in the volume."""
+        if not self.network.presence:
+            return np.ones(len(self.names))
+        return np.asarray(torch.sigmoid(logits[0].float()).cpu().numpy())
+
+    def _before_finest(
+        self,
+        output: LevelOutput,
+        present: NDArray[np.floating[Any]],
+        pyramid: Pyramid,
+        between_passes: Callable[[], None],
+    ) -> Tensor:
+        """Positions (1, N, 3) that the finest level looks about."""
+        points = self._in_shape(output, present)
+        for level in range(1, len(self.network.spacings_mm) - 1):
+            points = self._finer(level, pyramid, points, None, between_passes)[0]
+        return points
 
     @torch.inference_mode()
     def _look(self, pyramid: Pyramid, between_passes: Callable[[], None], passes: int) -> Seen:
         network = self.network
         output, logits = network.coarse([pyramid], network.size_to_see(pyramid))
         entropy = entropy_of(output.heat[:, 0], network.centre)[0].cpu().numpy()
-        present = torch.sigmoid(logits[0].float()).cpu().numpy() if network.presence else np.ones(len(self.names))
+        present = self._present(logits)
         # A distribution of this entropy fills so many voxels.
         bulk_mm2 = np.exp(2 * entropy / 3) * output.spacing_mm**2
         # What the finest level stands on, and moves its crops about.
-        before = points = self._in_shape(output, present)
-        for level in range(1, len(network.spacings_mm) - 1):
-            before = points = self._finer(level, pyramid, points, None, between_passes)[0]
+        before = self._before_finest(output, present, pyramid, between_passes)
         shifted = []
         heats = []
         if len(network.spacings_mm) > 1:
@@ -159,7 +240,7 @@ class MultiScalePredictor:
             points_lps_mm = np.mean(shifted, axis=0)
             covariance = np.mean(heats, axis=0)
         else:
-            points_lps_mm, covariance = points[0].cpu().numpy(), self._heat_covariance(output)
+            points_lps_mm, covariance = before[0].cpu().numpy(), self._heat_covariance(output)
         away = points_lps_mm - before[0].cpu().numpy()
         apart = np.zeros((len(points_lps_mm), 3, 3))
         if len(shifted) > 1:
@@ -304,6 +385,7 @@ def open_multi_scale(bundle: Bundle, device: str) -> MultiScalePredictor:
             float(inference["confidence_radius_mm"]),
             bundle.limits,
             bundle.is_demonstration,
+            PresenceCalibration.from_dict(inference["presence"]) if "presence" in inference else None,
         )
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""One training of a ladder in a folder of its own: begun, gone on with, or done already."""
+"""One training of a study in a folder of its own: begun, gone on with, or done already."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import csv
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
-from training.baselines.ladder import Row, task_of
 from training.fit import append_row
-from training.recipe import recipe_from_dict, recipe_to_dict
-from training.trainer import Trainer, read_checkpoint, save_checkpoint
-from training.volume_cases import VolumeCases
-from training.volume_recipe import VolumeRecipe
+from training.recipe import AnyRecipe, recipe_from_dict, recipe_to_dict
+from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +47,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: what it does, learns from and is measured on, and the folder that keeps it."""
+    """One training and the folder that keeps it.
+
+    Attributes
+    ----------
+    new_task : what is trained, on a device.
+    measure : the cases that a trained network is measured on and its errors (M, L) in mm, NaN where nobody knows.
+    """
 
     folder: Path
-    row: Row
-    recipe: VolumeRecipe
-    cases: VolumeCases
-    held: VolumeCases
+    recipe: AnyRecipe
+    new_task: Callable[[str], Any]
+    measure: Callable[[Any, nn.Module], tuple[tuple[str, ...], NDArray[np.float64]]]
 
 
 def read_result(folder: Path) -> Result | None:
@@ -82,7 +87,7 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
     if done is not None:
         return done
     write_json(begun, recipe_to_dict(run.recipe))
-    task = task_of(run.row, run.recipe, run.cases, run.held, device)
+    task: Task = run.new_task(device)
     trainer = Trainer(task)
     checkpoint, curve = run.folder / "checkpoint.pt", run.folder / "training.csv"
     if checkpoint.is_file():
@@ -101,12 +106,8 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
         row = {"epoch": float(trainer.epoch), "loss": loss, "seconds": time.monotonic() - started}
         append_row(curve, row)
         save_checkpoint(checkpoint, trainer)
-    network = trainer.best_network.eval()
-    held = task.held
-    assert held is not None
-    found = np.stack([task.locate(network, pyramid) for pyramid in held.pyramids])
-    errors = np.linalg.norm(found - held.points_lps_mm, axis=2)
-    known = np.isfinite(held.points_lps_mm).all(axis=2)
+    cases, errors = run.measure(task, trainer.best_network.eval())
+    known = ~np.isnan(errors)
     failed = failed or not np.isfinite(errors[known]).all()
     # JSON has no infinity: what a failed training says of the landmarks is not kept at all.
     errors = np.where(known, 0.0 if failed else errors, np.nan)
@@ -114,7 +115,7 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
     write_json(
         run.folder / "result.json",
         {
-            "cases": list(held.names),
+            "cases": list(cases),
             "errors_mm": kept,
             "failed": failed,
             "learning_rate": run.recipe.optimiser.learning_rate,

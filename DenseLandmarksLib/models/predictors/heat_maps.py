@@ -1,0 +1,48 @@
+"""A landmark's heatmap, and what it is made of, as maps of evidence over the image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DenseLandmarksLib.geometry.grid import Grid
+from DenseLandmarksLib.models.evidence import EvidenceMap, grid_to_index, relative
+from DenseLandmarksLib.models.networks.heatmap_network import HeatmapOutput
+from DenseLandmarksLib.models.networks.spatial_configuration import LOCAL, SPATIAL
+
+HEATMAP = "Heatmap"
+_OF_HEIGHTS = "Where the model sees the landmark; 1 is a peak as high as it was taught, a missing peak stays dark."
+_OF_DISTRIBUTION = "How likely each pixel is the landmark; 1 is the likeliest."
+_OF_PARTS = {
+    LOCAL: "Where the image looks like the landmark from near, at similar places too; 1 is the most alike.",
+    SPATIAL: "Where the landmark may be, as the other landmarks lie; 1 is the most likely.",
+}
+
+
+def heat_maps(output: HeatmapOutput, row: int, peak: float | None, grid: Grid, stride: int) -> tuple[EvidenceMap, ...]:
+    """Maps of one landmark, its heatmap first, then what that is made of.
+
+    ``peak`` is the height that was taught, ``None`` of a distribution; ``stride`` grid pixels per heatmap pixel.
+    """
+    to_index = grid_to_index(grid, stride)
+    heat = _pixels(output.heat[0, row])
+    if peak is None:
+        first = EvidenceMap(HEATMAP, _OF_DISTRIBUTION, relative(np.exp(heat - heat.max())), to_index)
+    else:
+        first = EvidenceMap(HEATMAP, _OF_HEIGHTS, np.clip(heat / peak, 0, 1).astype(np.float32), to_index)
+    parts = (
+        EvidenceMap(
+            name.capitalize(),
+            _OF_PARTS.get(name, "A part of what the heatmap is made of; 1 is its highest."),
+            relative(_pixels(part[0, row])),
+            to_index,
+        )
+        for name, part in output.parts.items()
+    )
+    return first, *parts
+
+
+def _pixels(tensor: Tensor) -> NDArray[np.float32]:
+    """One slice (1, h, w)."""
+    return np.asarray(tensor.float().cpu().numpy()[None])

@@ -1,0 +1,305 @@
+"""The predictor of heatmap models: image to grid, one or several passes, peaks, how sure each landmark is, LPS."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
+from DenseLandmarksLib.geometry.grid import Grid, fit_grid
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from DenseLandmarksLib.geometry.view import AS_STORED, VIEWS, View
+from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
+from DenseLandmarksLib.landmarks.locate import (
+    confidence_of,
+    guess_covariance,
+    guess_points,
+    largest_component,
+)
+from DenseLandmarksLib.landmarks.other_side import names_of_other_side
+from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_heat_plausibility
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import Bundle, broken
+from DenseLandmarksLib.models.demonstration import demonstration_doubts
+from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
+from DenseLandmarksLib.models.evidence import Evidence, need_landmark
+from DenseLandmarksLib.models.expectation import Expectation, choose_view
+from DenseLandmarksLib.models.networks.heatmap_network import HeatmapNetwork, HeatmapOutput
+from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORK_MODULE, HEATMAP_NETWORKS
+from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
+from DenseLandmarksLib.models.predictors.heat_maps import heat_maps
+from DenseLandmarksLib.models.predictors.heat_passes import small_moves
+from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
+from DenseLandmarksLib.models.predictors.heat_seen import COMPONENTS, HeatSeen
+
+logger = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+__all__ = ["COMPONENTS", "HeatSeen", "HeatmapPredictor", "open_heatmap"]
+
+_SMALLEST_PX2 = 1e-6
+_MIRROR = View(flip=True)
+
+
+@dataclass
+class HeatmapPredictor:
+    """Predicts radiographs with a heatmap network.
+
+    ``network`` maps z-normalised grids (B, 1, H, W) to :class:`HeatmapOutput`, one heatmap for each landmark of
+    ``template``; ``grid_size`` is (H, W); ``reading`` says how they are read; ``device`` changes from ``"cuda"`` to
+    ``"cpu"`` for good when the card's memory does not suffice; ``ellipses`` makes the covariances true (grid pixels^2),
+    without it they are only as large as heatmaps and passes say; ``expectation``, ``limits`` and ``is_demonstration`` as
+    in :class:`~DenseLandmarksLib.models.predictors.dense_shape.DenseShapePredictor`.
+    """
+
+    network: HeatmapNetwork
+    template: Template
+    reading: HeatReading
+    grid_size: tuple[int, int]
+    name: str
+    version: str
+    device: str = "cpu"
+    ellipses: EllipsoidCalibration | None = None
+    expectation: Expectation = field(default_factory=Expectation)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    is_demonstration: bool = False
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device).eval()
+
+    def run_network(self, grid_pixels: NDArray[np.float32]) -> HeatmapOutput:
+        """One pass over a grid (H, W); falls back to the CPU, saying so, when the accelerator's memory is short."""
+        try:
+            with torch.inference_mode():
+                images = torch.from_numpy(np.ascontiguousarray(grid_pixels, np.float32))[None, None]
+                output: HeatmapOutput = self.network(images.to(self.device))
+                return output
+        except torch.OutOfMemoryError:
+            if self.device == "cpu":
+                raise
+            logger.warning("not enough memory on %s; going on with the CPU", self.device)
+            self.device = "cpu"
+            self.network.to("cpu")
+            torch.cuda.empty_cache()
+            return self.run_network(grid_pixels)
+
+    def run_once(self) -> bool:
+        """One pass over a grey ramp; whether all that comes out is finite."""
+        ramp = np.add.outer(*map(np.arange, self.grid_size)).astype(np.float32)
+        return bool(self.run_network((ramp - ramp.mean()) / ramp.std()).heat.isfinite().all())
+
+    def predict(
+        self,
+        image: MedicalImage,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Prediction:
+        """Predict a radiograph, seen through ``view`` or, by default, as its file's orientation asks for.
+
+        A model that knows either side sees the mirror image instead where only that looks like what it knows; the
+        prediction's ``view`` says so. ``between_passes`` is called before each pass of the network and may raise what
+        ends the prediction.
+
+        Raises :class:`InputError` for a volume.
+        """
+        view = self._view_of(image, view)
+        grid, seen = self.look(image, view, between_passes)
+        plausibility = self._judge(seen)
+        if doubts := plausibility.doubts:
+            change = self._plausible_change(image, view, between_passes)
+            if change == _MIRROR and self.reading.either_side:
+                grid, seen = self.look(image, view.then(_MIRROR), between_passes)
+                plausibility = self._judge(seen)
+            elif change is not None:
+                doubts = (f"the image looks {change.inverse}", *doubts)
+                plausibility = Plausibility(doubts, plausibility.measures, self.limits, view.then(change))
+        stated = (*demonstration_doubts(self, image), *self.expectation.doubts(image.acquisition))
+        plausibility = Plausibility(
+            (*stated, *plausibility.doubts), plausibility.measures, self.limits, plausibility.suggested_view
+        )
+        landmarks = self._landmarks(image, grid, seen, plausibility.plausible)
+        structures = self.template.structure_names if self.network.structures else ()
+        return Prediction(
+            landmarks, structures, seen.masks, grid, None, self.name, self.version, self.device, plausibility
+        )
+
+    def evidence(
+        self,
+        image: MedicalImage,
+        landmark: str,
+        view: View | None = None,
+        *,
+        between_passes: Callable[[], None] = do_nothing,
+    ) -> Evidence:
+        """The landmark's heatmap, and what the network makes it of, from one pass through ``view``.
+
+        Raises :class:`InputError` for a volume, and for a landmark that the model does not know.
+        """
+        view = self._view_of(image, view)
+        row = need_landmark(landmark, self._names(view), self.name)
+        grid = fit_grid(image, self.grid_size, view)
+        between_passes()
+        output = self.run_network(grid.resample(image.pixels_yx))
+        peaks = self.reading.peaks(self._sigma, self.network.dimensions)
+        peak = None if peaks is None else float(peaks[row])
+        return Evidence(landmark, heat_maps(output, row, peak, grid, self.network.stride))
+
+    def _view_of(self, image: MedicalImage, view: View | None) -> View:
+        """The view asked for, by default that which the image's file asks for; raises :class:`InputError` for a volume."""
+        if not image.is_radiograph:
+            raise InputError(
+                f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
+                f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
+            )
+        return choose_view(self.expectation, image.acquisition)[0] if view is None else view
+
+    def _names(self, view: View) -> tuple[str, ...]:
+        """What the network's landmarks are called in an image that is seen so."""
+        mirrors = self.reading.either_side and view.flip
+        return names_of_other_side(self.template) if mirrors else self.template.landmark_names
+
+    def look(
+        self, image: MedicalImage, view: View = AS_STORED, between_passes: Callable[[], None] = do_nothing
+    ) -> tuple[Grid, HeatSeen]:
+        """All passes over a radiograph through one view, and the grid that they looked at."""
+        grid = fit_grid(image, self.grid_size, view)
+        return grid, self.look_on_grid(grid.resample(image.pixels_yx), between_passes)
+
+    def look_on_grid(
+        self,
+        grid_pixels: NDArray[np.float32],
+        between_passes: Callable[[], None] = do_nothing,
+        passes: int | None = None,
+    ) -> HeatSeen:
+        """All passes, or so many, over a grid (H, W) of z-normalised pixels."""
+        found, masks = [], np.zeros((0, *self.grid_size), bool)
+        for move in small_moves(passes or self.reading.passes, self.grid_size):
+            between_passes()
+            output = self.run_network(move.move(grid_pixels))
+            read = self.reading.read(output.heat[0].cpu().numpy(), self._sigma, self.network.stride)
+            found.append(move.undo(read))
+            if move.is_still and output.mask_logits is not None:
+                logits = output.mask_logits[0].cpu().numpy()
+                masks = np.stack([largest_component(mask) for mask in logits > 0])
+        return HeatSeen.of_passes(found, self._sigma * self.network.stride, masks)
+
+    @property
+    def _sigma(self) -> FloatArray:
+        """Of the Gaussians that were taught (N,), heatmap pixels."""
+        return self.network.sigma.detach().cpu().numpy().astype(np.float64)
+
+    def _found(self, seen: HeatSeen) -> NDArray[np.bool_]:
+        return seen.strength >= self.reading.present_above
+
+    def measure(self, seen: HeatSeen) -> dict[str, float]:
+        """The measures of plausibility, see :mod:`DenseLandmarksLib.landmarks.plausibility`."""
+        return measure_heat_plausibility(seen.points, self._found(seen), seen.strength, self.template, self.grid_size)
+
+    def _judge(self, seen: HeatSeen) -> Plausibility:
+        measures = self.measure(seen)
+        return Plausibility(doubts_of(measures, self.limits), measures, self.limits)
+
+    def _plausible_change(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> View | None:
+        """What to do on top of ``view`` so that nothing speaks against the image, mirroring it first."""
+        turns = [turn for turn in VIEWS if turn.turn_deg and (self.reading.either_side or not turn.flip)]
+        for change in (_MIRROR, *turns):
+            grid = fit_grid(image, self.grid_size, view.then(change))
+            seen = self.look_on_grid(grid.resample(image.pixels_yx), between_passes, passes=1)
+            if self._judge(seen).plausible:
+                return change
+        return None
+
+    def _landmarks(self, image: MedicalImage, grid: Grid, seen: HeatSeen, is_plausible: bool) -> LandmarkSet:
+        """The template's landmarks in LPS: those without a peak where the others suggest them."""
+        template, names = self.template, self._names(grid.view)
+        structures = tuple(s.name for s in template.structures for _ in s.landmark_names)
+        mm_per_pixel = template.field_of_view_mm[0] / self.grid_size[0]
+        found, points, covariance = self._found(seen), seen.points.copy(), self._covariance(seen, structures)
+        if not found.all():
+            mean_pose = np.concatenate([s.position_at(s.landmark_uv) for s in template.structures]) / mm_per_pixel - 0.5
+            points[~found] = guess_points(mean_pose[~found], mean_pose[found], points[found])
+            covariance[~found] = guess_covariance(mm_per_pixel)
+        confidence = confidence_of(covariance, mm_per_pixel)
+        points_lps_mm = lps_mm_from_pixels(image.geometry, grid.to_pixels(points))
+        per_pixel = grid.pixels_per_grid
+        return LandmarkSet(
+            names=names,
+            structures=structures,
+            points_lps_mm=points_lps_mm,
+            predicted_lps_mm=points_lps_mm.copy(),
+            presence=tuple(Presence.PRESENT if there else Presence.ABSENT for there in found),
+            review=(Review.PREDICTED,) * len(names),
+            confidence=np.where(found & is_plausible, confidence, 0.0),
+            covariance_mm2=lps_mm2_from_pixel_covariance(image.geometry, per_pixel @ covariance @ per_pixel.T),
+            template_uv=np.concatenate([s.landmark_uv for s in template.structures]),
+        )
+
+    def _covariance(self, seen: HeatSeen, structures: tuple[str, ...]) -> FloatArray:
+        """Covariances (N, 2, 2), grid pixels^2, of what was seen."""
+        if self.ellipses is None:
+            return seen.components["heat"] + seen.components["passes"] + _SMALLEST_PX2 * np.eye(2)
+        return self.ellipses.apply(seen.components, structures)
+
+
+def open_heatmap(bundle: Bundle, device: str) -> HeatmapPredictor:
+    """The predictor of a checked bundle of this family on ``"cpu"`` or ``"cuda"``.
+
+    Raises :class:`InputError`, in one line, when weights, network and template do not fit.
+    """
+    inference, template = bundle.inference, bundle.need_template()
+    definition = dict(inference.get("network_def", {}))
+    target = str(definition.pop("_target_", ""))
+    # Only our own networks: a bundle must not name any callable it likes.
+    network_class = HEATMAP_NETWORKS.get(target.removeprefix(f"{HEATMAP_NETWORK_MODULE}."))
+    if network_class is None:
+        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
+    try:
+        network = network_class(**definition)
+        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
+        network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
+    except (RuntimeError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    _check_fit(bundle, network, template)
+    try:
+        reading = HeatReading.from_inference(inference)
+        ellipses = EllipsoidCalibration.from_dict(inference["ellipses"]) if inference.get("ellipses") else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise broken(bundle.folder, f"a configuration file cannot be read ({error!r})") from error
+    return HeatmapPredictor(
+        network,
+        template,
+        reading,
+        bundle.grid_size,
+        bundle.name,
+        bundle.version,
+        device,
+        ellipses,
+        bundle.expectation,
+        bundle.limits,
+        bundle.is_demonstration,
+    )
+
+
+def _check_fit(bundle: Bundle, network: HeatmapNetwork, template: Template) -> None:
+    """Raises :class:`InputError` where a network is not for the bundle's template or grid."""
+    wanted = len(template.landmark_names)
+    if network.landmarks != wanted:
+        raise broken(bundle.folder, f"its network has {network.landmarks} landmarks, its template {wanted}")
+    if network.structures not in (0, len(template.structures)):
+        raise broken(
+            bundle.folder, f"its network has {network.structures} structures, its template {len(template.structures)}"
+        )
+    if network.dimensions != 2 or any(length % network.divisor for length in bundle.grid_size):
+        raise broken(
+            bundle.folder,
+            f"its network takes {network.dimensions} dimensions in multiples of {network.divisor}, its grid is "
+            f"{bundle.grid_size[0]} x {bundle.grid_size[1]}",
+        )
