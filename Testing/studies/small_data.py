@@ -67,9 +67,15 @@ class SmallData:
     u_net: dict[str, Any] = field(default_factory=dict)
 
     def networks(self, landmarks: int) -> dict[str, HeatmapNetworkRecipe]:
-        """Both networks for so many landmarks, by the names of their folders; with equal numbers of weights."""
+        """Both networks for so many landmarks, by the names of their folders; with equal numbers of weights.
+
+        Raises :class:`InputError` where no U-Net comes near enough.
+        """
         scn = SpatialConfigurationNet(landmarks, **self.spatial_configuration)
-        u_net = {**self.u_net, "filters": equal_filters(scn, **self.u_net)}
+        try:
+            u_net = {**self.u_net, "filters": equal_filters(scn, **self.u_net)}
+        except ValueError as error:
+            raise InputError(str(error)) from error
         return {
             "scn": HeatmapNetworkRecipe(SpatialConfigurationNet.__name__, dict(self.spatial_configuration)),
             "u-net": HeatmapNetworkRecipe(LocalisationUNet.__name__, u_net),

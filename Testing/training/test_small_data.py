@@ -1,0 +1,152 @@
+"""The study of few images: nested draws, equal weights, every image measured by models that did not see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORKS
+from DenseLandmarksLib.models.networks.localisation_unet import weights_of
+from Testing.studies import small_data as study
+from Testing.studies import small_data_table
+from Testing.studies.small_data_table import SizeErrors, far_share, interval, median_mm, resampled, table_of
+from Testing.training.blob_radiographs import write_blob_radiographs
+from training.grid_cases import load_grid_cases
+from training.recipe import build_from, read_values
+
+SHIPPED = Path(study.__file__).parents[2] / "training" / "recipes" / "small-data" / "hand.toml"
+TINY = """
+images = [0, 4, 2]
+draws = 2
+folds = 2
+steps = 20
+search_steps = 20
+learning_rates = [3e-3]
+
+[spatial_configuration]
+filters = 14
+levels = 2
+spatial_stride = 4
+kernel = 3
+
+[u_net]
+levels = 3
+
+[recipe]
+name = "tiny"
+family = "heatmap"
+
+[recipe.target]
+grid = [32, 32]
+
+[recipe.loss]
+kind = "sum"
+sigma = 2.5
+
+[recipe.augmentation]
+shift = 0.02
+
+[recipe.optimiser]
+batch = 1
+clip = 1e4
+"""
+
+
+@pytest.fixture
+def _few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_data_table, "REPEATS", 50)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blob_radiographs(tmp_path_factory.mktemp("data") / "blobs", train=12, test=1)
+
+
+def test_the_shipped_study_compares_networks_of_equal_weights() -> None:
+    read: study.SmallData = build_from(study.SmallData, read_values(SHIPPED), "study")
+    weights = {
+        name: weights_of(HEATMAP_NETWORKS[network.name](37, **network.arguments))
+        for name, network in read.networks(37).items()
+    }
+    assert weights["u-net"] == pytest.approx(weights["scn"], rel=0.02)
+    assert read.steps == 4000
+    assert read.images == (0, 50, 25, 10)
+
+
+def test_smaller_draws_are_parts_of_larger_ones(data: Path) -> None:
+    cases = load_grid_cases(data, (32, 32)).of_split("train")
+    names = {images: set(study.draw(cases, images, 1, 0).names) for images in (0, 7, 3)}
+    assert names[3] < names[7] < names[0]
+    assert len(names[3]) == 3
+    assert len(names[7]) == 7
+    others = {tuple(study.draw(cases, 3, number, 0).names) for number in range(6)}
+    assert len(others) > 1
+
+
+@pytest.mark.usefixtures("_few_repeats")
+def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    asked = [str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]
+    assert study.main([*asked, "--max-minutes", "0"]) == 3
+    assert study.main(asked) == 0
+    results = sorted((tmp_path / "runs").glob("*/*-images/draw-*/fold-*/result.json"))
+    assert len(results) == 2 * 2 * (1 + 2 + 2)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 6 |", "| 4 |", "| 2 |"))]
+    assert [row.split("|")[2].strip() for row in rows[:6]] == ["scn", "u-net"] * 3
+    assert len(rows) == 9
+    assert (tmp_path / "runs" / "small_data.png").stat().st_size > 5000
+    # Nothing is done twice.
+    times = [path.stat().st_mtime_ns for path in results]
+    assert study.main(asked) == 0
+    assert [path.stat().st_mtime_ns for path in results] == times
+
+
+@pytest.mark.usefixtures("_few_repeats")
+def test_every_image_is_measured_once_in_each_draw_by_a_model_that_did_not_see_it(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(
+        TINY.replace("images = [0, 4, 2]", "images = [4]").replace("draws = 2", "draws = 1")
+    )
+    assert study.main([str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]) == 0
+    cases = load_grid_cases(data, (32, 32)).of_split("train")
+    seen = []
+    for fold in range(2):
+        result = study.read_result(study.run_folder(tmp_path / "runs", "scn", 4, 0, fold))
+        assert result is not None
+        learned = study.draw(cases.fold(fold, 2)[0], 4, 0, fold)
+        assert not set(result.cases) & set(learned.names)
+        seen += list(result.cases)
+    assert sorted(seen) == sorted(cases.names)
+
+
+def test_the_table_counts_errors_and_says_by_how_much_one_network_wins() -> None:
+    near = np.full((3, 20, 5), 1.0)
+    far = near.copy()
+    far[:, :, 0] = 12.0
+    far[0, 0, 1] = np.nan
+    sizes = [SizeErrors("scn", 10, near, 1e-3), SizeErrors("u-net", 10, far, 3e-3)]
+    assert far_share(far) == pytest.approx(60 / 299)
+    assert median_mm(far) == 1.0
+    table = table_of(sizes)
+    assert "| 10 | u-net | 3 | 20.07% [20.0" in table
+    assert "| 10 | +20.07% [+20.0" in table
+
+
+def test_intervals_grow_with_what_draws_and_cases_differ_by() -> None:
+    rng = np.random.default_rng(0)
+    alike = 5 + rng.normal(size=(3, 30, 5)) * 0.1
+    of_cases = alike + rng.normal(size=(1, 30, 1))
+    of_draws = alike + np.array([-2.0, 0.0, 2.0])[:, None, None]
+
+    def width(errors: np.ndarray) -> float:
+        found = study_interval(SizeErrors("scn", 10, errors, 1e-3))
+        return found[1] - found[0]
+
+    assert width(alike) < width(of_cases) < width(of_draws)
+
+
+def study_interval(size: SizeErrors) -> tuple[float, float]:
+    return interval(resampled([size], median_mm)[:, 0])
