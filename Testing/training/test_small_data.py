@@ -21,8 +21,8 @@ TINY = """
 images = [0, 4, 2]
 draws = 2
 folds = 2
-steps = 20
-search_steps = 20
+steps = 8
+search_steps = 8
 learning_rates = [3e-3]
 
 [spatial_configuration]
@@ -55,8 +55,9 @@ clip = 1e4
 
 
 @pytest.fixture
-def _few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_data_table, "REPEATS", 50)
+    monkeypatch.setattr(study, "PARTS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_smaller_draws_are_parts_of_larger_ones(data: Path) -> None:
     assert len(others) > 1
 
 
-@pytest.mark.usefixtures("_few_repeats")
+@pytest.mark.usefixtures("_in_a_hurry")
 def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,7 +106,7 @@ def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
     assert [path.stat().st_mtime_ns for path in results] == times
 
 
-@pytest.mark.usefixtures("_few_repeats")
+@pytest.mark.usefixtures("_in_a_hurry")
 def test_every_image_is_measured_once_in_each_draw_by_a_model_that_did_not_see_it(data: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(
         TINY.replace("images = [0, 4, 2]", "images = [4]").replace("draws = 2", "draws = 1")
