@@ -26,6 +26,7 @@ from DenseLandmarksLib.annotation.find_files import GivenFile
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_identifiers import contains_identifier, read_identifiers
 from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.geometry.view import MIRRORED
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.expectation import choose_view
@@ -49,6 +50,11 @@ class Options:
     flip: bool | None = None
     laterality: str = ""
     new_landmarks: tuple[NewLandmark, ...] = ()
+
+    @property
+    def says_how_to_look(self) -> bool:
+        """Whether a person decided it, so that the model does not."""
+        return self.turn_deg is not None or self.flip is not None or bool(self.laterality)
 
     def __str__(self) -> str:
         """As it stands in the summary. The spacing has columns of its own, which say what came of it."""
@@ -111,7 +117,9 @@ def predict_files(
             view, reason = choose_view(
                 bundle.expectation, image.acquisition, options.turn_deg, options.flip, options.laterality
             )
-            prediction = predictor.predict(image, view)
+            prediction = predictor.predict(image, view if options.says_how_to_look else None)
+            if prediction.view == view.then(MIRRORED):
+                reason = "as only that side looks right"
             if options.new_landmarks:
                 prediction = with_landmarks(prediction, image.geometry, bundle.template, options.new_landmarks)
             highlighted = [landmark.name for landmark in options.new_landmarks]

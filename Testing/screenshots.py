@@ -33,7 +33,7 @@ from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_im
 FOLDER = Path(__file__).parents[1] / "Resources" / "Screenshots"
 WIDTH = 1600
 # Of the panel's states.
-IN_README = ("1-image", "5-corrected", "6-new-landmark", "8-doubted")
+IN_README = ("1-image", "5-corrected", "6-new-landmark", "8-why-here", "9-doubted")
 CORRECTED_SEED, CORRECTED_STRUCTURE = DEMO_SEEDS[4], "heart"
 
 

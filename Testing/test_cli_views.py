@@ -18,6 +18,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import load_bundle, save_bundle
 from DenseLandmarksLib.models.expectation import Expectation, view_between
 from Testing.geometry.dicom_files import write_dicom
+from Testing.models.disc_finder import write_disc_finder, write_hand
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
 # Every orientation that a frontal film can have: where its rows and its columns run to.
@@ -145,3 +146,19 @@ def test_what_the_file_says_about_its_picture_is_held_against_the_model(
     assert report["plausibility"]["plausible"] is False
     assert {entry["confidence"] for entry in report["landmarks"]} == {0.0}
     assert all(entry["pixel"] or entry["best_guess_pixel"] for entry in report["landmarks"])  # nothing is hidden
+
+
+def test_a_model_that_knows_either_side_says_which_it_saw_unless_it_is_told(tmp_path: Path) -> None:
+    model = write_disc_finder(tmp_path / "finder", either_side=True)
+    files = [write_hand(tmp_path / f"{side}.nrrd", 1, is_mirrored=side == "right") for side in ("left", "right")]
+    assert predict(model, tmp_path / "out", *files) == 0
+    left, right = (row_of(tmp_path / "out", side) for side in ("left", "right"))
+    assert (left["view"], left["view_reason"], left["status"]) == ("as stored", "", "done")
+    assert (right["view"], right["view_reason"], right["status"]) == (
+        "mirrored",
+        "as only that side looks right",
+        "done",
+    )
+    assert predict(model, tmp_path / "told", "--no-flip", files[1]) == 0
+    told = row_of(tmp_path / "told", "right")
+    assert (told["view"], told["suggested_view"], told["status"]) == ("as stored", "mirrored", "doubtful")

@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate and say what came of it."""
     family = load_bundle(arguments.model).family.name
-    if family == "multi_scale":
+    if family in ("multi_scale", "heatmap_volume"):
         from training.calibrate_volumes import calibrate_volumes
 
         measured = calibrate_volumes(arguments.model, arguments.folds, arguments.data, arguments.device)

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 from DenseLandmarksLib.geometry.read_image import read_image
-from DenseLandmarksLib.models.predictors.multi_scale import MultiScalePredictor
+from DenseLandmarksLib.models.predictors.volume_predictor import VolumePredictor
 from DenseLandmarksLib.models.presence import PresenceCalibration
 from training.cut_volumes import cut_volumes
 from training.volume_data import VolumeCase
@@ -60,7 +60,7 @@ def fit_presence(features: Mapping[str, ArrayLike], present: ArrayLike) -> Prese
     return PresenceCalibration(tuple(features), weights, float(best[-1] - weights @ middle))
 
 
-def look_at_cuts(looks: Sequence[tuple[MultiScalePredictor, VolumeCase]]) -> PresenceEvidence:
+def look_at_cuts(looks: Sequence[tuple[VolumePredictor, VolumeCase]]) -> PresenceEvidence:
     """Cases as models saw them that were trained without them, whole and cut; what is not known counts nowhere."""
     features: dict[str, list[FloatArray]] = {}
     present, of_case = [], []

@@ -1,4 +1,4 @@
-"""How sure a multi-scale model may say it is: ellipsoids, use of the joint shape and limits, from cases it did not see."""
+"""How sure a model of volumes may say it is: ellipsoids, use of the joint shape and limits, from cases it did not see."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, ellipsoid_volume
-from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor, Seen, open_multi_scale
+from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor
 from DenseLandmarksLib.models.presence import PresenceCalibration
+from DenseLandmarksLib.models.registry import open_bundle
 from training.calibrate import FALSE_ALARMS, joint_limits
 from training.calibrate_presence import calibrate_presence, look_at_cuts
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
@@ -31,7 +32,7 @@ FloatArray = NDArray[np.float64]
 class OutOfFold:
     """One case as the model saw it that was trained without it."""
 
-    predictor: MultiScalePredictor
+    predictor: VolumePredictor
     case: VolumeCase
     seen: Seen
 
@@ -63,7 +64,9 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
                 f"expected models of 'fit --fold', each without another fold, got {what}: {bundle.folder}."
             )
         folds.add(fold)
-        predictor = open_multi_scale(bundle, device)
+        predictor = open_bundle(bundle, device)
+        if not isinstance(predictor, VolumePredictor):
+            raise InputError(f"expected models for volumes, got {bundle.folder}. Calibrate models of one family.")
         cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
             found.append(OutOfFold(predictor, case, predictor.look(read_image(case.image_path))))
@@ -80,13 +83,14 @@ def calibrate_volumes(model: Path, folders: Sequence[Path], data: Path, device: 
     bundle = load_bundle(model)
     looks = look_out_of_fold([load_bundle(folder) for folder in folders], data, device)
     changes: dict[str, Any] = {}
-    if all(look.predictor.network.presence is not None for look in looks):
+    if all(look.predictor.says_presence for look in looks):
         presence, presence_measured = calibrate_presence(look_at_cuts([(look.predictor, look.case) for look in looks]))
         looks = [look.with_presence(presence) for look in looks]
         changes["presence"] = {**presence.to_dict(), "measured": presence_measured}
     structures, cases = _labels(looks, bundle.landmark_structures)
     plain = _errors(looks, [look.seen.points_lps_mm for look in looks])
-    raw = {name: np.concatenate([look.seen.components[name][look.known] for look in looks]) for name in COMPONENTS}
+    names = looks[0].predictor.components
+    raw = {name: np.concatenate([look.seen.components[name][look.known] for look in looks]) for name in names}
     first = fit_ellipsoids(raw, plain, structures, cases)
     shaped, measures = _with_shape(looks, first)
     errors, components, uses_shape = plain, raw, False
@@ -107,7 +111,8 @@ def calibrate_volumes(model: Path, folders: Sequence[Path], data: Path, device: 
         "coverage": halves.mean,
         "coverage_interval": [halves.low, halves.high],
         "median_ellipsoid_90_ml": float(np.median(ellipsoid_volume(covariance))) / 1000,
-        "spearman": correlation.rho,
+        # Where no component tells anything of the errors, all ellipsoids are alike.
+        "spearman": correlation.rho if np.isfinite(correlation.rho) else None,
         "tre_mm": _mean_mm(plain),
         "tre_with_shape_mm": None if shaped is None else _mean_mm(_errors(looks, [points for points, _ in shaped])),
         "over_10_mm_share": float((np.linalg.norm(errors, axis=1) > 10).mean()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
+from training.bundle_metadata import bundle_metadata, radiograph_format
 from training.grid_cases import GridCases
-from training.recipe import Recipe, recipe_to_dict
+from training.recipe import Recipe
 
 STYLES = Path(__file__).parent / "recipes" / "structures"
 
@@ -55,48 +55,19 @@ def export_bundle(
     """Write ``folder`` as a bundle whose model was trained with ``recipe`` on ``cases``, from ``parent`` on if given."""
     real = [name for name, split in zip(cases.names, cases.splits, strict=True) if split != "phantom"]
     names = template.structure_names
-    grid = list(recipe.target.grid)
     metadata = {
-        "name": recipe.name,
-        "version": recipe.version,
-        "family": "dense_shape",
+        **bundle_metadata(recipe, cases.data_name, len(real), parent),
         "task": "joint segmentation and dense landmarks on radiographs",
-        "description": recipe.description,
-        "license": "research use only",
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").split("+")[0],
-        "numpy_version": version("numpy"),
-        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
-        "coordinate_system": "LPS",
-        "units": "mm",
         "uv_frame": UV_FRAMES[recipe.target.chart],
         "structures": structure_styles(names),
         "landmark_names": list(template.landmark_names),
-        "training": {
-            "data": cases.data_name,
-            "cases": len(real),
-            "recipe": recipe_to_dict(recipe),
-            "started_from": None if parent is None else f"{parent.name} {parent.version}",
-        },
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "magnitude",
-                    "modality": "radiograph",
-                    "num_channels": 1,
-                    "spatial_shape": grid,
-                    "dtype": "float32",
-                    "value_range": "z-normalised per image",
-                    "is_patch_data": False,
-                    "channel_def": {"0": "image"},
-                }
-            },
-            "outputs": {
+        "network_data_format": radiograph_format(
+            recipe.target.grid,
+            {
                 "mask_logits": {"type": "image", "format": "segmentation", "channel_def": dict(enumerate(names))},
                 "uv": {"type": "image", "format": "magnitude", "value_range": [-1, 1]},
             },
-        },
+        ),
     }
     inference = {
         "network_def": {
@@ -106,7 +77,7 @@ def export_bundle(
             "uncertainty": recipe.network.uncertainty,
             "views": recipe.network.views,
         },
-        "grid_size": grid,
+        "grid_size": list(recipe.target.grid),
         "read_out": recipe.target.read_out,
         "expects": dataclasses.asdict(recipe.expects),
     }
@@ -138,7 +109,12 @@ def rewrite_bundle(
     from training.export_volume import volume_card
 
     new_metadata, new_inference = {**bundle.metadata, **(metadata or {})}, {**bundle.inference, **(inference or {})}
-    write_card = {"dense_shape": model_card, "multi_scale": volume_card, "heatmap": heatmap_card}[bundle.family.name]
+    write_card = {
+        "dense_shape": model_card,
+        "multi_scale": volume_card,
+        "heatmap": heatmap_card,
+        "heatmap_volume": volume_card,
+    }[bundle.family.name]
     card = write_card(new_metadata, new_inference)
     license_text = (bundle.folder / LICENSE).read_text()
     files = bundle.family_files()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
+from training.bundle_metadata import bundle_metadata, radiograph_format
 from training.export import LICENSE_TEXT, structure_styles
 from training.metrics import FAR_MM
-from training.recipe import recipe_to_dict
 
 if TYPE_CHECKING:
     from training.heatmap_recipe import HeatmapLossRecipe
@@ -38,50 +37,20 @@ def taught(loss: HeatmapLossRecipe) -> dict[str, Any]:
 def export_heatmap_bundle(folder: Path, task: HeatmapTask, network: nn.Module, parent: Bundle | None) -> None:
     """Write ``folder`` as a bundle whose model was trained by ``task``, from ``parent`` on if given."""
     recipe, cases, template = task.recipe, task.cases, task.template
-    grid, names = list(recipe.target.grid), list(template.landmark_names)
+    names = list(template.landmark_names)
+    heat = {"type": "image", "format": "magnitude", "channel_def": dict(enumerate(names))}
     metadata: dict[str, Any] = {
-        "name": recipe.name,
-        "version": recipe.version,
-        "family": recipe.family,
+        **bundle_metadata(recipe, cases.data_name, len(cases), parent),
         "task": "landmarks of radiographs by heatmaps" + (", and segmentation" if task.structures else ""),
-        "description": recipe.description,
-        "license": "research use only",
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").split("+")[0],
-        "numpy_version": version("numpy"),
-        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
-        "coordinate_system": "LPS",
-        "units": "mm",
         "structures": structure_styles(task.structures),
         "landmark_names": names,
         "landmark_structures": list(cases.landmark_structures),
-        "training": {
-            "data": cases.data_name,
-            "cases": len(cases),
-            "recipe": recipe_to_dict(recipe),
-            "started_from": None if parent is None else f"{parent.name} {parent.version}",
-        },
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "magnitude",
-                    "modality": "radiograph",
-                    "num_channels": 1,
-                    "spatial_shape": grid,
-                    "dtype": "float32",
-                    "value_range": "z-normalised per image",
-                    "is_patch_data": False,
-                    "channel_def": {"0": "image"},
-                }
-            },
-            "outputs": {"heat": {"type": "image", "format": "magnitude", "channel_def": dict(enumerate(names))}},
-        },
+        "network_data_format": radiograph_format(recipe.target.grid, {"heat": heat}),
     }
     inference = {
         "network_def": task.network_definition(),
         "is_mixed": recipe.optimiser.precision == "bfloat16",
-        "grid_size": grid,
+        "grid_size": list(recipe.target.grid),
         "heat": recipe.heat,
         **taught(recipe.loss),
         "sub_pixel": recipe.sub_pixel,

@@ -1,10 +1,9 @@
-"""A trained multi-scale network as a bundle, with its model card."""
+"""A trained network for volumes as a bundle, with its model card."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,14 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
-from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE
+from training.bundle_metadata import bundle_metadata, data_format
 from training.export import LICENSE_TEXT
-from training.recipe import recipe_to_dict
 
 if TYPE_CHECKING:
+    from training.heatmap_volume_task import HeatmapVolumeTask
     from training.volume_task import VolumeTask
 
+_TASKS = {"multi_scale": "landmarks of volumes, coarse to fine", "heatmap_volume": "landmarks of volumes by heatmaps"}
 # More landmarks than these are not named one by one in a card.
 _LISTED = 8
 
@@ -30,65 +30,38 @@ diagnose or treat patients. Provided "as is", without warranty of any kind.
 """
 
 
-def export_volume_bundle(folder: Path, task: VolumeTask, network: nn.Module, parent: Bundle | None) -> None:
+def export_volume_bundle(
+    folder: Path, task: VolumeTask | HeatmapVolumeTask, network: nn.Module, parent: Bundle | None
+) -> None:
     """Write ``folder`` as a bundle whose model was trained by ``task``, from ``parent`` on if given."""
     recipe, cases = task.recipe, task.cases
-    size = recipe.levels.crop_size
+    looks = task.inference()
+    size = looks["tile"][::-1] if "tile" in looks else [looks["network_def"]["crop_size"]] * 3
     is_phantom = recipe.demonstration
+    names = list(cases.landmark_names)
+    points = {
+        "type": "tuples",
+        "format": "points",
+        "spatial_shape": [len(names), 3],
+        "channel_def": dict(enumerate(names)),
+    }
     metadata: dict[str, Any] = {
-        "name": recipe.name,
-        "version": recipe.version,
-        "family": recipe.family,
-        "task": "landmarks of volumes, coarse to fine",
-        "description": recipe.description,
-        "license": "Apache-2.0" if is_phantom else "research use only",
+        **bundle_metadata(recipe, cases.data_name, len(cases), parent),
+        "task": _TASKS[recipe.family],
+        **({"license": "Apache-2.0"} if is_phantom else {}),
         "demonstration": is_phantom,
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").split("+")[0],
-        "numpy_version": version("numpy"),
-        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
-        "coordinate_system": "LPS",
-        "units": "mm",
         "structures": [],
-        "landmark_names": list(cases.landmark_names),
+        "landmark_names": names,
         "landmark_structures": list(cases.landmark_structures),
-        "training": {
-            "data": cases.data_name,
-            "cases": len(cases),
-            "recipe": recipe_to_dict(recipe),
-            "started_from": None if parent is None else f"{parent.name} {parent.version}",
-        },
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "magnitude",
-                    "modality": "CT",
-                    "num_channels": 1,
-                    "spatial_shape": [size, size, size],
-                    "dtype": "float32",
-                    "value_range": [-1, 1],
-                    "is_patch_data": True,
-                    "channel_def": {"0": "image"},
-                }
-            },
-            "outputs": {
-                "points": {
-                    "type": "tuples",
-                    "format": "points",
-                    "spatial_shape": [len(cases.landmark_names), 3],
-                    "channel_def": dict(enumerate(cases.landmark_names)),
-                }
-            },
-        },
+        "network_data_format": data_format(
+            {"points": points}, modality="CT", spatial_shape=size, value_range=[-1, 1], is_patch_data=True
+        ),
     }
     inference = {
         "dimensions": 3,
-        "network_def": {"_target_": f"{NETWORK_MODULE}.MultiScaleLocNet", **task.network_definition()},
         "is_mixed": recipe.optimiser.precision == "bfloat16",
         "intensity": dataclasses.asdict(recipe.intensity),
-        "passes": recipe.passes,
-        "shift_mm": recipe.augmentation.noise_mm,
+        **looks,
         "uses_shape": False,
         "confidence_radius_mm": recipe.confidence_radius_mm,
     }
@@ -102,8 +75,6 @@ def export_volume_bundle(folder: Path, task: VolumeTask, network: nn.Module, par
 def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     """The bundle's ``docs/README.md``."""
     training, measured = metadata["training"], metadata.get("measured")
-    recipe, network = training["recipe"], inference["network_def"]
-    spacings = ", ".join(f"{spacing:g}" for spacing in network["spacings_mm"])
     names = metadata["landmark_names"]
     listed = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     lines = [
@@ -115,8 +86,8 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         "",
         f"Finds {len(names)} landmarks of volumes: {listed}.",
         "",
-        f"Trained on the {training['cases']} `train` cases of `{training['data']}`; a Loc-Net at each of the levels "
-        f"{spacings} mm, crops of {network['crop_size']} voxels, {recipe['optimiser']['epochs']} epochs. "
+        f"Trained on the {training['cases']} `train` cases of `{training['data']}`; "
+        f"{_network_text(inference)}, {_length_text(training['recipe'])}. "
         + ("All images were synthetic. " if metadata["demonstration"] else "")
         + "The data are not part of the bundle.",
         "",
@@ -152,3 +123,19 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             + (f"; {inside:.1%} of the landmarks lie in their 90 % ellipsoid." if inside is not None else "."),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _network_text(inference: dict[str, Any]) -> str:
+    """Which network it is and what it looks at."""
+    network = inference["network_def"]
+    if "tile" in inference:
+        tile = " x ".join(map(str, inference["tile"]))
+        return f"{network['_target_'].split('.')[-1]} on tiles of {tile} voxels of {inference['spacing_mm']:g} mm"
+    spacings = ", ".join(f"{spacing:g}" for spacing in network["spacings_mm"])
+    return f"a Loc-Net at each of the levels {spacings} mm, crops of {network['crop_size']} voxels"
+
+
+def _length_text(recipe: dict[str, Any]) -> str:
+    """How long it was trained."""
+    optimiser = recipe["optimiser"]
+    return f"{optimiser['steps']} steps" if optimiser["steps"] else f"{optimiser['epochs']} epochs"

@@ -18,6 +18,7 @@ from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import find_bundle
 from training.heatmap_recipe import HeatmapRecipe
+from training.heatmap_volume_recipe import HeatmapVolumeRecipe
 from training.recipe import AnyRecipe, Recipe, read_recipe, recipe_from_dict, recipe_to_dict
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint, start_with
 
@@ -34,6 +35,10 @@ def read_task(recipe: AnyRecipe, data: Path, device: str, parent: Bundle | None 
         from training.heatmap_task import HeatmapTask
 
         return HeatmapTask.read(recipe, data, device, parent)
+    if isinstance(recipe, HeatmapVolumeRecipe):
+        from training.heatmap_volume_task import HeatmapVolumeTask
+
+        return HeatmapVolumeTask.read(recipe, data, device, parent)
     from training.volume_task import VolumeTask
 
     return VolumeTask.read(recipe, data, device, parent)

@@ -9,8 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.heatmap_recipe import HeatmapLossRecipe
 from training.heatmap_targets import axis_exponents, density_height, gaussian_heat
 from training.losses import mask_loss
+
+
+def heat_loss(
+    heat: Tensor, points_px: Tensor, present: Tensor, sigma: Tensor, recipe: HeatmapLossRecipe
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of heatmaps (B, N, *S) that a recipe asks for, and its terms where it has more than one."""
+    if recipe.kind == "sum":
+        alpha = recipe.alpha if recipe.learned_sigma else 0.0
+        return regression_loss(heat, points_px, present, sigma, recipe.gamma, alpha)
+    if recipe.kind == "heat_reg":
+        return height_loss(heat, points_px, present, sigma, recipe.height), {}
+    return entropy_loss(heat, points_px, present, sigma, recipe.absent_weight), {}
 
 
 def regression_loss(

@@ -17,14 +17,14 @@ from DenseLandmarksLib.landmarks.heat_read_out import read_heat
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.networks.heatmap_network import HeatmapNetwork
-from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORK_MODULE, HEATMAP_NETWORKS
 from training.augmentation import change_intensities, sample_transform
 from training.grid_cases import GridCases, load_grid_cases
 from training.heatmap_data import HeatmapTrainingSet, chosen_landmarks, make_points_template
-from training.heatmap_losses import entropy_loss, height_loss, joint_mask_loss, regression_loss
+from training.heatmap_losses import heat_loss, joint_mask_loss
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_targets import heat_pixels
 from training.metrics import FAR_MM
+from training.new_heatmap_network import heatmap_network_definition, new_heatmap_network
 from training.obstructions import add_obstructions
 from training.sides import mirrored_rows, without_other_side
 
@@ -98,35 +98,14 @@ class HeatmapTask:
 
     def network_definition(self) -> dict[str, Any]:
         """The class of the network and its arguments, for JSON."""
-        recipe = self.recipe.network
-        return {
-            "_target_": f"{HEATMAP_NETWORK_MODULE}.{recipe.name}",
-            "landmarks": len(self.cases.landmark_names),
-            "dimensions": 2,
-            "sigma": self.recipe.loss.sigma,
-            **({"structures": len(self.structures)} if self.structures else {}),
-            **recipe.arguments,
-        }
+        recipe = self.recipe
+        return heatmap_network_definition(
+            recipe.network, recipe.loss, len(self.cases.landmark_names), 2, len(self.structures)
+        )
 
     def new_network(self) -> nn.Module:
         """A freshly initialised network; raises :class:`InputError` for an unknown name, argument or size."""
-        recipe, size = self.recipe.network, self.recipe.target.grid
-        if recipe.name not in HEATMAP_NETWORKS:
-            raise InputError(
-                f"expected a network out of {', '.join(HEATMAP_NETWORKS)}, got {recipe.name!r}. Change network.name in the recipe."
-            )
-        definition = self.network_definition()
-        del definition["_target_"]
-        try:
-            network = HEATMAP_NETWORKS[recipe.name](**definition)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"expected network.arguments that {recipe.name} takes, got {recipe.arguments}: {error}. Change the recipe."
-            ) from error
-        if any(length % network.divisor for length in size):
-            raise InputError(
-                f"expected target.grid in multiples of {network.divisor} for {recipe.name}, got {size}. Change the recipe."
-            )
+        network = new_heatmap_network(self.network_definition(), self.recipe.target.grid, "target.grid")
         network.sigma.requires_grad_(self.recipe.loss.learned_sigma)
         network.is_mixed = self.recipe.optimiser.precision == "bfloat16"
         return network
@@ -169,20 +148,7 @@ class HeatmapTask:
         assert isinstance(network, HeatmapNetwork)
         recipe, output = self.recipe.loss, network(batch.images)
         points = heat_pixels(batch.points, network.stride)
-        terms: dict[str, Tensor] = {}
-        if recipe.kind == "sum":
-            loss, terms = regression_loss(
-                output.heat,
-                points,
-                batch.present,
-                network.sigma,
-                recipe.gamma,
-                recipe.alpha if recipe.learned_sigma else 0.0,
-            )
-        elif recipe.kind == "heat_reg":
-            loss = height_loss(output.heat, points, batch.present, network.sigma, recipe.height)
-        else:
-            loss = entropy_loss(output.heat, points, batch.present, network.sigma, recipe.absent_weight)
+        loss, terms = heat_loss(output.heat, points, batch.present, network.sigma, recipe)
         if not self.structures:
             return loss, terms
         assert output.mask_logits is not None

@@ -16,22 +16,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="the .npz to write; it holds images: do not publish it"
     )
+    parser.add_argument("--train-only", action="store_true", help="leave the test cases at home")
     parser.add_argument("--grid", type=int, nargs=2, default=(256, 256), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--recipe", type=Path, help="pack on its grid; volumes at its levels, in its window of values")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``python -m training pack``."""
-    if arguments.recipe is None:
-        save_grid_cases(arguments.output, read_grid_cases(arguments.data, tuple(arguments.grid)))
-        return 0
-    recipe = read_recipe(arguments.recipe)
-    if isinstance(recipe, (Recipe, HeatmapRecipe)):
-        save_grid_cases(arguments.output, read_grid_cases(arguments.data, recipe.target.grid))
+    recipe = None if arguments.recipe is None else read_recipe(arguments.recipe)
+    if recipe is None or isinstance(recipe, (Recipe, HeatmapRecipe)):
+        cases = read_grid_cases(arguments.data, tuple(arguments.grid) if recipe is None else recipe.target.grid)
+        save_grid_cases(arguments.output, cases.of_split("train") if arguments.train_only else cases)
         return 0
     from training.read_volumes import read_volume_cases, spacings_of
     from training.volume_cases import save_volume_cases
 
     spacings_mm = spacings_of(recipe.levels, arguments.data)
-    save_volume_cases(arguments.output, read_volume_cases(arguments.data, spacings_mm, recipe.intensity))
+    volumes = read_volume_cases(arguments.data, spacings_mm, recipe.intensity)
+    save_volume_cases(arguments.output, volumes.of_split("train") if arguments.train_only else volumes)
     return 0

@@ -13,6 +13,7 @@ from DenseLandmarksLib.models.expectation import Expectation
 
 if TYPE_CHECKING:
     from training.heatmap_recipe import HeatmapRecipe
+    from training.heatmap_volume_recipe import HeatmapVolumeRecipe
     from training.volume_recipe import VolumeRecipe
 
 
@@ -223,15 +224,21 @@ def build_from(cls: Any, values: dict[str, Any], where: str) -> Any:
     return cls(**{key: _convert(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
 
-AnyRecipe: TypeAlias = "Recipe | VolumeRecipe | HeatmapRecipe"
+AnyRecipe: TypeAlias = "Recipe | VolumeRecipe | HeatmapRecipe | HeatmapVolumeRecipe"
 
 
 def _recipe_class(values: dict[str, Any]) -> Any:
     """The class of the recipe's family."""
     from training.heatmap_recipe import HeatmapRecipe
+    from training.heatmap_volume_recipe import HeatmapVolumeRecipe
     from training.volume_recipe import VolumeRecipe
 
-    families = {"dense_shape": Recipe, "multi_scale": VolumeRecipe, "heatmap": HeatmapRecipe}
+    families = {
+        "dense_shape": Recipe,
+        "multi_scale": VolumeRecipe,
+        "heatmap": HeatmapRecipe,
+        "heatmap_volume": HeatmapVolumeRecipe,
+    }
     family = values.get("family", "dense_shape")
     if family not in families:
         raise InputError(f"expected family to be one of {', '.join(families)}, got {family!r}. Change the recipe.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.stored_pyramid import Bend, Greys, Seen, SeenPyramid, StoredPyramid
-from training.volume_recipe import VolumeAugmentationRecipe
+from training.volume_recipe import VolumeAlterationRecipe
 
 LEAST_LEFT = 0.25
 """A cut leaves at least this share of a volume's extent: nobody scans less."""
@@ -36,7 +36,7 @@ def draw_seen(
     points_lps_mm: Tensor,
     absent: Tensor,
     mirrored_rows: Tensor,
-    recipe: VolumeAugmentationRecipe,
+    recipe: VolumeAlterationRecipe,
     generator: torch.Generator,
 ) -> SeenCase:
     """One volume, altered at random.
@@ -79,7 +79,7 @@ def draw_seen(
     return SeenCase(SeenPyramid(stored, seen, generator), points, present)
 
 
-def _rotation(recipe: VolumeAugmentationRecipe, generator: torch.Generator) -> Tensor:
+def _rotation(recipe: VolumeAlterationRecipe, generator: torch.Generator) -> Tensor:
     """A rotation (3, 3): every one alike, or by up to so many degrees about a random axis."""
     if recipe.any_pose:
         x, y, z, w = torch.nn.functional.normalize(torch.randn(4, generator=generator), dim=0).tolist()
@@ -110,7 +110,7 @@ def _extent(stored: StoredPyramid) -> Tensor:
 
 
 def _cut(
-    stored: StoredPyramid, points_lps_mm: Tensor, recipe: VolumeAugmentationRecipe, generator: torch.Generator
+    stored: StoredPyramid, points_lps_mm: Tensor, recipe: VolumeAlterationRecipe, generator: torch.Generator
 ) -> tuple[Tensor | None, Tensor]:
     """A box (2, 3) that leaves one landmark out, or none; and how far outside of it each one lies, NaN as -inf."""
     nowhere = torch.full((len(points_lps_mm),), -torch.inf)
@@ -134,7 +134,7 @@ def _cut(
     return box, torch.where(torch.isfinite(outside), outside, nowhere)
 
 
-def _bend(stored: StoredPyramid, recipe: VolumeAugmentationRecipe, generator: torch.Generator) -> Bend | None:
+def _bend(stored: StoredPyramid, recipe: VolumeAlterationRecipe, generator: torch.Generator) -> Bend | None:
     if recipe.elastic_mm == 0:
         return None
     grid, every = stored.grids[0], recipe.elastic_every_mm

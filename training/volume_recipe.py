@@ -75,15 +75,12 @@ class ScaleLossRecipe:
 
 
 @dataclass(frozen=True)
-class VolumeAugmentationRecipe:
-    """Largest deviations, in mm where they are lengths, drawn uniformly.
+class VolumeAlterationRecipe:
+    """Largest deviations of what a volume looks like, in mm where they are lengths, drawn uniformly.
 
     ``any_pose`` turns volumes every way; ``elastic_mm`` bends them, with ``elastic_every_mm`` between the knots;
     ``mirror`` is the share of volumes that are mirrored, left and right landmarks swapped; ``crop`` the share that is cut,
-    so that landmarks can be more than
-    ``absent_mm`` outside; ``noise_mm`` moves the crops of the finest level, each way, or with ``one_sided_noise`` only up,
-    as the paper's code does. In the share ``guided`` of the volumes the finer crops lie about the truth, moved by up to
-    ``guided_voxels`` of the level before, whatever that level said.
+    so that landmarks can be more than ``absent_mm`` outside.
     """
 
     rotation_deg: float = 15.0
@@ -99,10 +96,6 @@ class VolumeAugmentationRecipe:
     brightness: float = 0.2
     gamma: float = 0.2
     noise: float = 0.05
-    noise_mm: float = 5.0
-    one_sided_noise: bool = False
-    guided: float = 0.0
-    guided_voxels: float = 1.0
 
     def __post_init__(self) -> None:
         # Beyond, a bend may fold over, and where a landmark is seen could no more be found.
@@ -111,6 +104,21 @@ class VolumeAugmentationRecipe:
                 "expected augmentation.elastic_mm to be at most an eighth of elastic_every_mm "
                 f"({self.elastic_every_mm:g}), got {self.elastic_mm:g}. Change the recipe."
             )
+
+
+@dataclass(frozen=True)
+class VolumeAugmentationRecipe(VolumeAlterationRecipe):
+    """Also how the crops of a multi-scale network are moved.
+
+    ``noise_mm`` moves the crops of the finest level, each way, or with ``one_sided_noise`` only up, as the paper's code
+    does. In the share ``guided`` of the volumes the finer crops lie about the truth, moved by up to ``guided_voxels`` of the
+    level before, whatever that level said.
+    """
+
+    noise_mm: float = 5.0
+    one_sided_noise: bool = False
+    guided: float = 0.0
+    guided_voxels: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,84 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.landmarks.joint_shape import build_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle
-from DenseLandmarksLib.models.networks.multi_scale import MultiScaleLocNet
+from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE, MultiScaleLocNet
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
-from training.sides import mirrored_rows, without_other_side
-from training.volume_augmentation import SeenCase, draw_seen
-from training.volume_cases import VolumeCases, load_packed_volumes, plan_groups
+from training.altered_volumes import AlteredVolumesTask, VolumeBatch, read_train_cases
+from training.volume_cases import plan_groups
 from training.volume_losses import level_weights, volume_loss
 from training.volume_recipe import VolumeRecipe
 
 
-@dataclass(frozen=True)
-class VolumeBatch:
-    """B volumes as they are seen in one step, and how the finer crops of this step are moved.
-
-    ``guided`` (B,) says in which volumes the crops lie about the truth; ``generator`` draws the movements.
-    """
-
-    seen: tuple[SeenCase, ...]
-    guided: Tensor
-    generator: torch.Generator
-
-    @property
-    def points_lps_mm(self) -> Tensor:
-        """True positions (B, N, 3), NaN where unknown."""
-        return torch.stack([case.points_lps_mm for case in self.seen])
-
-    @property
-    def present(self) -> Tensor:
-        """(B, N) 1 present, 0 absent, NaN unknown."""
-        return torch.stack([case.present for case in self.seen])
-
-
-class VolumeTask:
+class VolumeTask(AlteredVolumesTask):
     """Everything of a multi-scale run but its loop, see :class:`training.trainer.Task`."""
 
-    validated: tuple[str, ...] = ("tre_mm", "over_10_mm_share")
-
-    def __init__(self, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases | None, device: str) -> None:
-        """``cases`` are those that are trained on, ``held`` those that are not.
-
-        Raises :class:`InputError` when volumes are to be mirrored and a landmark has no partner on the other side.
-        """
-        alone = without_other_side(cases.landmark_names) if recipe.augmentation.mirror > 0 else ()
-        if alone:
-            raise InputError(
-                f"expected landmarks of both sides to mirror volumes, got {alone[0]} alone. Set augmentation.mirror to 0."
-            )
-        self.recipe, self.cases, self.held = recipe, cases, held
-        self.optimiser, self.seed, self.device = recipe.optimiser, recipe.seed, device
-        self.steps_per_epoch = max(len(cases) // recipe.optimiser.batch, 1)
-        self.points_lps_mm = torch.from_numpy(cases.points_lps_mm).float()
-        self.absent = torch.from_numpy(cases.absent)
-        self.mirrored_rows = mirrored_rows(cases.landmark_names)
-        # Two landmarks have a distance, and no shape.
-        self.joint_shape = build_joint_shape(cases.points_lps_mm) if len(cases.landmark_names) >= 3 else None
+    recipe: VolumeRecipe
 
     @classmethod
     def read(cls, recipe: VolumeRecipe, data: Path, device: str, parent: Bundle | None) -> VolumeTask:
         """The ``train`` split of a data folder or packed file; levels and groups that the recipe leaves open are planned."""
-        if data.is_dir():
-            # A machine without readers of images trains from a packed file.
-            from training.read_volumes import read_volume_cases, spacings_of
-
-            cases = read_volume_cases(data, spacings_of(recipe.levels, data), recipe.intensity, "train")
-        else:
-            cases = load_packed_volumes(data).of_split("train")
-            if recipe.levels.spacings_mm and recipe.levels.spacings_mm != cases.spacings_mm:
-                raise InputError(
-                    f"expected volumes at {recipe.levels.spacings_mm} mm, {data} holds {cases.spacings_mm}. Pack them again."
-                )
-            if cases.intensity not in (None, recipe.intensity):
-                raise InputError(
-                    f"expected volumes in the recipe's window of values, {data} holds another. Pack them again."
-                )
-        held: VolumeCases | None = None
-        if recipe.validation_fold >= 0:
-            cases, held = cases.fold(recipe.validation_fold, recipe.folds)
+        cases, held = read_train_cases(recipe, data)
         groups = recipe.levels.groups
         if not groups:
             extent_mm = recipe.levels.shared_extent * recipe.levels.crop_size * cases.spacings_mm[-1]
@@ -131,30 +71,11 @@ class VolumeTask:
         network.is_mixed = self.recipe.optimiser.precision == "bfloat16"
         return network
 
-    def batches(self, epoch: int) -> Iterator[VolumeBatch]:
-        """Each volume about once, altered at random."""
-        recipe = self.recipe
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.cases), generator=generator)
-        for step in range(self.steps_per_epoch):
-            rows = order[step * recipe.optimiser.batch : (step + 1) * recipe.optimiser.batch].tolist()
-            seen = tuple(
-                draw_seen(
-                    self.cases.pyramids[row],
-                    self.points_lps_mm[row],
-                    self.absent[row],
-                    self.mirrored_rows,
-                    recipe.augmentation,
-                    generator,
-                )
-                for row in rows
-            )
-            yield VolumeBatch(seen, torch.rand(len(rows), generator=generator) < recipe.augmentation.guided, generator)
-
     def loss(self, network: nn.Module, batch: VolumeBatch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its terms, weighed as the schedule has it."""
         assert isinstance(network, MultiScaleLocNet)
         recipe, levels = self.recipe, len(self.recipe.levels.spacings_mm)
+        guided = torch.rand(len(batch.seen), generator=batch.generator) < recipe.augmentation.guided
         truth = batch.points_lps_mm.to(self.device)
         weights = level_weights(recipe.loss.schedule, levels, progress)
         if recipe.one_level_at_a_time:
@@ -169,7 +90,7 @@ class VolumeTask:
 
         def before(level: int, points: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
             shift = self._noise(network, batch, level, count if crops is None else most)
-            return self._look_at(network, batch, truth, level, points), shift, crops
+            return self._look_at(network, batch, guided, truth, level, points), shift, crops
 
         outputs, logits = network([case.pyramid for case in batch.seen], before, levels)
         presence = logits if network.presence is not None else None
@@ -179,18 +100,18 @@ class VolumeTask:
         return loss, terms | {f"level_{number}": torch.tensor(torch.nan) for number in untrained}
 
     def _look_at(
-        self, network: MultiScaleLocNet, batch: VolumeBatch, truth: Tensor, level: int, points: Tensor
+        self, network: MultiScaleLocNet, batch: VolumeBatch, guided: Tensor, truth: Tensor, level: int, points: Tensor
     ) -> Tensor:
         """In guided volumes the truth, each landmark and all together moved at random, elsewhere ``points``."""
-        if not batch.guided.any():
+        if not guided.any():
             return points
         limit_mm = self.recipe.augmentation.guided_voxels * network.spacings_mm[level - 1]
         count = (len(points), points.shape[1], 3)
         alone = 2 * torch.rand(count, generator=batch.generator) - 1
         together = 2 * torch.rand((len(points), 1, 3), generator=batch.generator) - 1
-        guided = truth + ((alone + together) / 2 * limit_mm).to(truth.device)
-        use = batch.guided.to(truth.device)[:, None, None] & torch.isfinite(truth)
-        return torch.where(use, guided, points)
+        moved = truth + ((alone + together) / 2 * limit_mm).to(truth.device)
+        use = guided.to(truth.device)[:, None, None] & torch.isfinite(truth)
+        return torch.where(use, moved, points)
 
     def _noise(self, network: MultiScaleLocNet, batch: VolumeBatch, level: int, crops: int) -> Tensor | None:
         """How far the finest level's crops are moved, (B, C, 3)."""
@@ -209,15 +130,13 @@ class VolumeTask:
             outputs, _ = network([pyramid], size=network.size_to_see(pyramid))
         return np.asarray(outputs[-1].points_lps_mm[0].cpu().numpy(), np.float64)
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        """Mean error (mm) of the finest level, and the share of errors over 10 mm, in the cases that are held out."""
-        if self.held is None:
-            return {}
-        network.eval()
-        found = [self.locate(network, pyramid) for pyramid in self.held.pyramids]
-        errors = np.linalg.norm(np.stack(found) - self.held.points_lps_mm, axis=2)
-        errors = errors[np.isfinite(errors)]
-        return {"tre_mm": float(errors.mean()), "over_10_mm_share": float((errors > 10).mean())}
+    def inference(self) -> dict[str, Any]:
+        """The network and how it is to look, for JSON."""
+        return {
+            "network_def": {"_target_": f"{NETWORK_MODULE}.MultiScaleLocNet", **self.network_definition()},
+            "passes": self.recipe.passes,
+            "shift_mm": self.recipe.augmentation.noise_mm,
+        }
 
     def export(self, folder: Path, network: nn.Module, parent: Bundle | None) -> None:
         """Write the bundle."""

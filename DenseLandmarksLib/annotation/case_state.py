@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm, lps_mm_from_index
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Review
+from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.landmarks.propagation import Propagation, landmark_propagation, propagate
 from DenseLandmarksLib.landmarks.template import Template
@@ -68,6 +68,21 @@ class CaseState:
         if structure in self.painted:
             return Review.CORRECTED
         return Review.VERIFIED if structure in self.accepted else Review.PREDICTED
+
+    def open_names(self, structure: str | None = None) -> tuple[str, ...]:
+        """Landmarks, of one structure where it is named, that the model placed, or called absent, and nobody reviewed."""
+        landmarks = self.landmarks
+        each = zip(landmarks.names, landmarks.structures, landmarks.presence, landmarks.review, strict=True)
+        return tuple(
+            name
+            for name, of, presence, review in each
+            if review is Review.PREDICTED and presence is not Presence.UNPLACED and structure in (None, of)
+        )
+
+    @property
+    def is_corrected_one_by_one(self) -> bool:
+        """Whether the model's landmarks have nothing to do with each other, so that :attr:`strength` changes nothing."""
+        return self.answer is not None and (self.propagation is None or not self.propagation.takes_along)
 
     @property
     def index_ijk(self) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import user_data_folder
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry, SpacingSource
-from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
+from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.evidence import Evidence
 from DenseLandmarksLib.models.look_up import Definition, Found, define, find
@@ -104,12 +104,14 @@ class Session:
 
     def accept_structure(self, structure: str) -> None:
         """A structure's mask, and all of its landmarks that nobody reviewed, are right."""
-        self._do(edits.Accept(self._open_names(structure), (structure,) if structure in self.state.structures else ()))
+        self._do(
+            edits.Accept(self.state.open_names(structure), (structure,) if structure in self.state.structures else ())
+        )
 
     def accept_remaining(self) -> None:
         """Everything that nobody reviewed is right."""
         masks = tuple(name for name in self.state.structures if self.state.structure_review(name) is Review.PREDICTED)
-        self._do(edits.Accept(self._open_names(), masks))
+        self._do(edits.Accept(self.state.open_names(), masks))
 
     def mark_absent(self, *names: str) -> None:
         """These are not in the image."""
@@ -285,17 +287,6 @@ class Session:
         if self.state.answer is None:
             raise InputError("expected a predicted case to look landmarks up in, got one without. Run a model first.")
         return self.state.answer
-
-    def _open_names(self, structure: str | None = None) -> tuple[str, ...]:
-        """Landmarks that the model placed, or called absent, and nobody reviewed."""
-        landmarks = self.state.landmarks
-        return tuple(
-            name
-            for name, of, presence, review in zip(
-                landmarks.names, landmarks.structures, landmarks.presence, landmarks.review, strict=True
-            )
-            if review is Review.PREDICTED and presence is not Presence.UNPLACED and structure in (None, of)
-        )
 
     def _index(self, point_lps_mm: ArrayLike) -> Index:
         i, j, k = index_from_lps_mm(self.state.geometry, np.asarray(point_lps_mm, np.float64).reshape(1, 3))[0]

@@ -83,5 +83,6 @@ class View:
 
 
 AS_STORED = View()
+MIRRORED = View(flip=True)
 VIEWS = tuple(View(turn, flip) for flip, turn in product((False, True), (0, 90, 180, 270)))
 """All eight."""

@@ -68,7 +68,6 @@ def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, i
     points = np.full((start[-1], 2), np.nan)
     covariance = np.zeros((start[-1], 2, 2))
     found = np.zeros(start[-1], bool)
-    mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
     for s, structure in enumerate(template.structures):
         read = field.read(structure.name, structure.landmark_uv) if count[s] else None
         if read is not None:
@@ -77,7 +76,20 @@ def locate_landmarks(field: UvField, template: Template, grid_size: tuple[int, i
             if field.borders:
                 contour = slice(start[s], start[s] + len(structure.points_mm))
                 points[contour] = draw_to_border(points[contour], field.borders[s], REACH * grid_size[0])
+    return with_guesses(points, covariance, found, template, grid_size)
+
+
+def with_guesses(
+    points: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    found: NDArray[np.bool_],
+    template: Template,
+    grid_size: tuple[int, int],
+) -> Located:
+    """What was ``found`` (L,) of points (L, 2) and covariances (L, 2, 2), grid pixels; the others where those suggest them."""
+    mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
     if not found.all():
+        points, covariance = points.copy(), covariance.copy()
         mean_pose = [structure.position_at(structure.landmark_uv) for structure in template.structures]
         guess = np.concatenate(mean_pose) / mm_per_pixel - 0.5
         points[~found] = guess_points(guess[~found], guess[found], points[found])

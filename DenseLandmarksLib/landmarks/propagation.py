@@ -84,6 +84,13 @@ class Propagation:
             if got != shape:
                 raise ValueError(f"{name} must have shape {shape} for {count} points in {dimension}D, got {got}")
 
+    @property
+    def takes_along(self) -> bool:
+        """Whether any point moves another."""
+        count, dimension = self.predicted_mm.shape
+        between = np.abs(self.covariance_mm2.reshape(count, dimension, count, dimension)).sum(axis=(1, 3))
+        return bool(between.sum() > between.trace())
+
     def given(self, fixed: ArrayLike, points_mm: ArrayLike, strength: float = 1.0) -> FloatArray:
         """Where all points (N, D) are expected once those of ``fixed`` (N,) bool are known to be at ``points_mm``.
 

@@ -121,6 +121,11 @@ class BundleDescription:
         return Expectation.from_dict(self.inference.get("expects", {}))
 
     @property
+    def knows_either_side(self) -> bool:
+        """Whether it looks at the mirror image itself where only that is like what it knows."""
+        return self.inference.get("either_side") is True
+
+    @property
     def limits(self) -> dict[str, float]:
         """Limits of the measures of plausibility; empty for a model that was not calibrated."""
         return {

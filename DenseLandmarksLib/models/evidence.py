@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.grid import Grid
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ def grid_to_index(grid: Grid, stride: float = 1) -> NDArray[np.float64]:
     matrix = np.eye(4)
     matrix[:2, 0], matrix[:2, 1], matrix[:2, 3] = right - corner, below - corner, corner
     return matrix
+
+
+def lps_to_index(geometry: ImageGeometry, to_lps_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (4, 4) from a map's index to the continuous voxel index (i, j, k) of an image, of that to LPS mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = geometry.index_to_lps_mm, geometry.origin_lps_mm
+    return np.asarray(np.linalg.solve(matrix, to_lps_mm), np.float64)
 
 
 def need_landmark(landmark: str, names: Sequence[str], model: str) -> int:

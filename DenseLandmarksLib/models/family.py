@@ -41,6 +41,7 @@ FAMILIES = {
     for family in (
         Family("dense_shape", (TEMPLATE,)),
         Family("heatmap", (TEMPLATE,)),
+        Family("heatmap_volume", (JOINT_SHAPE,), ("landmark_structures",)),
         Family("multi_scale", (JOINT_SHAPE,), ("landmark_structures",)),
     )
 }

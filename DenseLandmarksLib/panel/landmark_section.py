@@ -163,11 +163,10 @@ class LandmarkSection:
         if before is None or not self._bench.do(Session.accept_remaining):
             return
         landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
-        self._bench.tell(
-            _("{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.").format(
-                landmarks=landmarks, masks=masks
-            )
-        )
+        text = _("{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.")
+        if not before.structures:
+            text = _("{landmarks} landmarks accepted. One Undo takes it back.")
+        self._bench.tell(text.format(landmarks=landmarks, masks=masks))
 
     def _edit_structures(self) -> None:
         case = self._bench.case

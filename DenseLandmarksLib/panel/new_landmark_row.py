@@ -68,7 +68,7 @@ class NewLandmarkRow:
         if not _stays_here(state):
             return str(self._tip)
         return _(
-            "Then click in a view. It is a landmark of this image alone: only a model with structures finds it again."
+            "Then click in a view. It is a landmark of this image alone: only a model with a template finds it again."
         )
 
     def _show_structures(self, state: CaseState | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import MIRRORED, View
+from DenseLandmarksLib.models.bundle import BundleDescription
 from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.panel.frame import Frame
@@ -102,9 +103,17 @@ class SideRow:
         case = session.case
         return Acquisition(case.modality, case.body_part, case.view_position, case.laterality, case.patient_orientation)
 
-    def _chosen_view(self, turn_deg: int | None, flip: bool | None) -> tuple[View, str]:
+    @property
+    def _model(self) -> BundleDescription | None:
         parameters = self._panel.parameters
-        model = None if parameters is None else chosen_model(parameters.model).description
+        return None if parameters is None else chosen_model(parameters.model).description
+
+    @property
+    def _knows_either_side(self) -> bool:
+        return self._model is not None and self._model.knows_either_side
+
+    def _chosen_view(self, turn_deg: int | None, flip: bool | None) -> tuple[View, str]:
+        model = self._model
         expectation = Expectation() if model is None else model.expectation
         return choose_view(expectation, self._acquisition or Acquisition(), turn_deg, flip)
 
@@ -136,8 +145,15 @@ class SideRow:
         saw = None if state is None or state.answer is None else state.answer.prediction.view
         will, reason = self._chosen_view(*self._wished)
         because = f" ({reason})" if reason else ""
+        chooses = self._wished == _AUTOMATIC and self._knows_either_side
+        if saw is None and chooses:
+            return _("The model will see it {view}, or mirrored where only that looks right.").format(
+                view=f"{will}{because}"
+            )
         if saw is None:
             return _("The model will see it {view}.").format(view=f"{will}{because}")
+        if chooses and saw == will.then(MIRRORED):
+            return _("The model saw it {view}: it knows either side, and only this one looked right.").format(view=saw)
         if saw == will:
             return _("The model saw it {view}.").format(view=f"{will}{because}")
         return _("The model saw it {view}; next time {next}.").format(view=saw, next=f"{will}{because}")

@@ -21,10 +21,10 @@ class StrengthRow:
     def refresh(self) -> None:
         """Show the strength of the case."""
         slider, state = self._ui.strengthSlider, self._bench.state
-        alone = state is not None and state.answer is not None and state.answer.template is None
+        alone = state is not None and state.is_corrected_one_by_one
         if slider.enabled != (state is not None and not alone):
             slider.enabled = state is not None and not alone
-        tip = _("This model finds landmarks only: each is corrected alone.") if alone else self._tip
+        tip = _("This model says each landmark by itself: a correction moves no other.") if alone else self._tip
         if slider.toolTip != tip:
             slider.toolTip = tip
         if slider.sliderDown:

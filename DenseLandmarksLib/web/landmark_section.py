@@ -15,7 +15,7 @@ from DenseLandmarksLib.web.new_landmark_row import NewLandmarkRow
 from DenseLandmarksLib.web.state import Frame
 from DenseLandmarksLib.web.why_row import WhyRow
 
-CORRECTED_ALONE = "This model finds landmarks only: each is corrected alone."
+CORRECTED_ALONE = "This model says each landmark by itself: a correction moves no other."
 
 
 class LandmarkSection:
@@ -80,7 +80,7 @@ class LandmarkSection:
             **self._new.shown(),
             **self._why.shown(),
             "strength": percent,
-            "why_no_strength": "" if not _corrects_alone(state) else CORRECTED_ALONE,
+            "why_no_strength": CORRECTED_ALONE if state is not None and state.is_corrected_one_by_one else "",
             "has_structures": state is not None and bool(state.structures),
             "has_case": state is not None,
         }
@@ -214,7 +214,8 @@ class LandmarkSection:
         before = self._bench.state
         if before is not None and self._bench.do(Session.accept_remaining):
             landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
-            self._bench.tell(f"{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.")
+            structures = f" and {masks} structures" if before.structures else ""
+            self._bench.tell(f"{landmarks} landmarks{structures} accepted. One Undo takes it back.")
 
     def _set_strength(self, percent: float) -> None:
         state = self._bench.state
@@ -224,10 +225,6 @@ class LandmarkSection:
     def draw(self) -> None:
         """Draw it."""
         draw_form(self._new, self._why)
-
-
-def _corrects_alone(state: CaseState | None) -> bool:
-    return state is not None and state.answer is not None and state.answer.template is None
 
 
 def _left_text(state: CaseState | None) -> str:

@@ -12,7 +12,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.web.state import Frame
 
 EVERYWHERE = "Then click in a view. It is found in all other cases of the library, without training."
-ALONE = "Then click in a view. It is a landmark of this image alone: only a model with structures finds it again."
+ALONE = "Then click in a view. It is a landmark of this image alone: only a model with a template finds it again."
 
 
 class NewLandmarkRow:

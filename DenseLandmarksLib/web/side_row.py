@@ -8,7 +8,8 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from DenseLandmarksLib.geometry.acquisition import Acquisition
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import MIRRORED, View
+from DenseLandmarksLib.models.bundle import BundleDescription
 from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
 from DenseLandmarksLib.web.state import Frame, items
@@ -70,8 +71,13 @@ class SideRow:
         saw = None if state is None or state.answer is None else state.answer.prediction.view
         will, reason = self._chosen_view(self._wish)
         how = f"{will} ({reason})" if reason else f"{will}"
+        chooses = self._wish == (None, None) and self._knows_either_side
+        if saw is None and chooses:
+            return f"The model will see it {how}, or mirrored where only that looks right."
         if saw is None:
             return f"The model will see it {how}."
+        if chooses and saw == will.then(MIRRORED):
+            return f"The model saw it {saw}: it knows either side, and only this one looked right."
         return f"The model saw it {how}." if saw == will else f"The model saw it {saw}; next time {how}."
 
     def _set_view(self, turn: str, flip: str) -> None:
@@ -100,8 +106,16 @@ class SideRow:
         case = session.case
         return Acquisition(case.modality, case.body_part, case.view_position, case.laterality, case.patient_orientation)
 
+    @property
+    def _model(self) -> BundleDescription | None:
+        return chosen_model(self._frame.chosen("model")).description
+
+    @property
+    def _knows_either_side(self) -> bool:
+        return self._model is not None and self._model.knows_either_side
+
     def _chosen_view(self, wish: Wish) -> tuple[View, str]:
-        model = chosen_model(self._frame.chosen("model")).description
+        model = self._model
         expectation = Expectation() if model is None else model.expectation
         return choose_view(expectation, self._acquisition or Acquisition(), *wish)
 

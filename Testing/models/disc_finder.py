@@ -78,6 +78,17 @@ def marked_hand(
     return MedicalImage(volume, source, name)
 
 
+def write_hand(path: Path, seed: int, is_mirrored: bool = False, lost: Sequence[str] = ()) -> Path:
+    """The radiograph of a patient as a file, by default the left hand."""
+    volume = marked_hand(patient(seed), lost).volume
+    if is_mirrored:
+        mirrored = sitk.GetImageFromArray(sitk.GetArrayFromImage(volume)[:, :, ::-1])
+        mirrored.CopyInformation(volume)
+        volume = mirrored
+    sitk.WriteImage(volume, str(path))
+    return path
+
+
 def hand_template() -> Template:
     """Seven landmarks that are no contour."""
     return build_template({STRUCTURE: SHAPE_MM[None]}, {STRUCTURE: NAMES}, FIELD_OF_VIEW_MM, chart="points")

@@ -205,6 +205,9 @@ def test_a_model_that_knows_either_side_looks_at_the_mirror_image_and_says_so(pr
     np.testing.assert_allclose(found, expected, atol=0.05)
     # It is the patient's own image that is never mirrored.
     assert both.predict(image).view == AS_STORED
+    # Whoever says how to look is obeyed, and advised.
+    told = both.predict(mirrored, AS_STORED)
+    assert (told.view, told.plausibility.suggested_view) == (AS_STORED, View(flip=True))
     # Turned and mirrored, it asks to be told.
     both = replace(both, network=OnlyUpright(both.network))
     turned = both.predict(stored_as(image, View(180, True)))

@@ -20,7 +20,8 @@ from DenseLandmarksLib.models.bundle import INFERENCE, load_bundle
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, isotropic
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.networks.multi_scale import LevelOutput, MultiScaleLocNet
-from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor, Seen, open_multi_scale
+from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor, open_multi_scale
+from DenseLandmarksLib.models.predictors.volume_predictor import Seen
 from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.worker.client import Worker
 from DenseLandmarksLib.worker.events import Done
@@ -246,21 +247,21 @@ def test_the_joint_shape_brings_back_what_is_far_off_and_unsure(predictor: Multi
     names = tuple("abcdef")
     with_shape = replace(predictor, names=names, structures=names, joint_shape=shape, uses_shape=True)
     seen = Seen(points, components, np.ones(6))
-    found, covariance, measures = with_shape._understand(seen)
+    found, covariance, measures = with_shape.understand(seen)
     assert np.linalg.norm(found[2] - truth[2]) < 5 < np.linalg.norm(points[2] - truth[2])
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert np.trace(covariance[2]) < 3 * 400 / 4
     assert measures["shape_sd"] > 0
     # Where it does not help it only measures.
-    plain, _, measured = replace(with_shape, uses_shape=False)._understand(seen)
+    plain, _, measured = replace(with_shape, uses_shape=False).understand(seen)
     np.testing.assert_array_equal(plain, points)
     assert measured == measures
     after = EllipsoidCalibration(("joint",), np.array([1.0]), 0.1, (), np.zeros(0), 2.0)
-    scaled = replace(with_shape, ellipsoids_with_shape=after)._understand(seen)[1]
+    scaled = replace(with_shape, ellipsoids_with_shape=after).understand(seen)[1]
     np.testing.assert_allclose(scaled, 2 * (covariance + 0.1 * np.eye(3)))
     # Two landmarks have no pose.
     few = Seen(points, components, np.array([0.9, 0.9, 0, 0, 0, 0.2]))
-    assert with_shape._understand(few)[2] == {}
+    assert with_shape.understand(few)[2] == {}
 
 
 def test_where_too_few_landmarks_are_there_their_shape_is_no_reason_to_doubt(predictor: MultiScalePredictor) -> None:

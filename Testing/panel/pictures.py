@@ -21,6 +21,7 @@ VIEW = (860, 860)
 PANEL_WIDTH, CAPTION = 600, 34
 ON_THE_HOST = "drawn on the test host"
 PREDICTED_WITHIN_S = 120
+EXPLAINED = "right_lung_10"
 SECTIONS = ("imageSection", "modelSection", "predictSection", "landmarkSection", "saveSection")
 
 
@@ -47,6 +48,13 @@ class Sitting:
         import SampleData
 
         self.host.pick(self.ui.imageSelector, SampleData.SampleDataLogic().downloadSample(SAMPLES[sample].title))
+
+    def select(self, landmark: str) -> None:
+        """Click a row of the table."""
+        table = self.ui.landmarkTable
+        row = next(n for n in range(table.rowCount) if table.item(n, 0).text() == landmark)
+        table.scrollToItem(table.item(row, 0))
+        self.host.click(table.item(row, 0))
 
     def wait_for_prediction(self) -> None:
         """Until it is there, or was cancelled."""
@@ -86,7 +94,7 @@ class Sitting:
 
 
 def states(sitting: Sitting) -> Iterator[tuple[str, Image.Image]]:
-    """Eight states by name, in the order of the work."""
+    """Nine states by name, in the order of the work."""
     ui, host = sitting.ui, sitting.host
     sitting.load(0)
     sitting.look_at("imageSection", "modelSection")
@@ -120,11 +128,20 @@ def states(sitting: Sitting) -> Iterator[tuple[str, Image.Image]]:
     host.click(ui.saveButton)
     yield "7-saved", sitting.picture("Saved as a revision; earlier ones stay")
 
+    sitting.look_at("landmarkSection")
+    sitting.select(EXPLAINED)
+    host.click(ui.ellipsesBox)
+    host.click(ui.whyHereButton)
+    host.process(PREDICTED_WITHIN_S, until=lambda: not sitting.panel.bench.why.is_under_way)
+    host.process(0.2)
+    yield "8-why-here", sitting.picture("Why here? What spoke for the selected landmark, over the image")
+
+    host.click(ui.ellipsesBox)
     sitting.look_at("imageSection", "predictSection")
     sitting.load(1)
     host.click(ui.predictButton)
     sitting.wait_for_prediction()
-    yield "8-doubted", sitting.picture("A film that was mirrored and lies on its side is doubted, with advice")
+    yield "9-doubted", sitting.picture("A film that was mirrored and lies on its side is doubted, with advice")
 
 
 def draw(folder: Path, keep: Callable[[str, Image.Image], None]) -> None:

@@ -14,11 +14,11 @@ from Testing.panel import pictures
 
 
 @pytest.mark.usefixtures("warm")
-def test_eight_states_are_drawn(host_with_view: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nine_states_are_drawn(host_with_view: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = host_with_view.screen.view.render_window().GetSize()  # type: ignore[union-attr]
     monkeypatch.setattr(pictures, "VIEW", tuple(size))
     drawn: dict[str, Image.Image] = dict(pictures.states(pictures.Sitting(host_with_view, tmp_path)))
-    assert len(drawn) == 8
+    assert len(drawn) == 9
     seen = [np.asarray(picture.convert("L"), float) for picture in drawn.values()]
     for picture in seen:
         view = picture[: size[1], -size[0] :]

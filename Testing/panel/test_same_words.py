@@ -95,6 +95,16 @@ def test_what_a_volume_cannot_do_is_told_in_the_same_words(host: Host) -> None:
     assert EVERYWHERE in FORM.read_text(encoding="utf-8")
 
 
+def test_which_side_a_model_saw_is_told_in_the_same_words() -> None:
+    told = r'"(The model (?:will see|saw) [^"]+)"'
+    of_panel, of_page = (
+        re.findall(told, (ROOT / "DenseLandmarksLib" / room / "side_row.py").read_text(encoding="utf-8"))
+        for room in ("panel", "web")
+    )
+    assert len(of_panel) == 5
+    assert [re.sub(r"\{\w+\}", "…", text) for text in of_panel] == [re.sub(r"\{\w+\}", "…", text) for text in of_page]
+
+
 def test_why_a_landmark_is_there_is_asked_in_the_same_words(host: Host) -> None:
     from DenseLandmarksLib.web import why_row
 

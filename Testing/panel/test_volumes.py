@@ -203,7 +203,7 @@ def test_what_makes_no_sense_for_a_volume_says_why(host: Host, widget: Any, pred
         ("spacingBox", "A volume has the spacing that its scanner wrote"),
         ("turnSelector", "nothing has to be turned"),
         ("flipSelector", "nothing has to be turned"),
-        ("strengthSlider", "finds landmarks only"),
+        ("strengthSlider", "each landmark by itself"),
         ("editStructuresButton", "no structures"),
     ):
         assert not getattr(ui, name).enabled, name

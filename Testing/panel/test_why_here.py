@@ -59,12 +59,16 @@ def change_in(screen: Any, before: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(pixels(screen) - before).sum(axis=2))
 
 
+def brightest_ras_mm(bench: Any) -> NDArray[np.float64]:
+    """Where in the world (3,) the shown map is highest."""
+    one = bench.why.shown_map
+    kji = np.argwhere(one.values == one.values.max()).mean(axis=0)
+    return np.asarray(bench.case.image.world_ras_mm((one.to_index @ [*kji[::-1], 1.0])[None, :3])[0])
+
+
 def brightest(work: Work) -> NDArray[np.float64]:
     """Column and row of the view where the shown map is highest."""
-    one, image = work.panel.bench.why.shown_map, work.case.image
-    kji = np.argwhere(one.values == 1).mean(axis=0)
-    world = image.world_ras_mm((one.to_index @ [*kji[::-1], 1.0])[None, :3])[0]
-    return np.array(work.host.screen.display_xy(world))
+    return np.array(work.host.screen.display_xy(brightest_ras_mm(work.panel.bench)))
 
 
 # ---- a model whose answer is in the case ------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from DenseLandmarksLib.landmarks.template import Template
@@ -40,3 +42,12 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory, chest_template: Tem
     with (folder / "landmarks.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("case", "landmark", "structure", "x_px", "y_px"), *rows])
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in another order are other sums: runs are compared to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -16,7 +16,8 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.ellipsoids import isotropic
 from DenseLandmarksLib.models.family import JOINT_SHAPE
-from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor, Seen
+from DenseLandmarksLib.models.predictors.multi_scale import COMPONENTS, MultiScalePredictor
+from DenseLandmarksLib.models.predictors.volume_predictor import Seen
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_volumes import write_blob_volumes
 from training import calibrate_volumes as module
@@ -165,7 +166,7 @@ def test_the_ellipsoids_hold_ninety_percent_and_follow_what_the_passes_say(
     assert isinstance(predictor, MultiScalePredictor)
     inside = []
     for case in read_volume_dataset(data).of_split("train").cases:
-        points, covariance, _ = predictor._understand(predictor.look(read_image(case.image_path)))
+        points, covariance, _ = predictor.understand(predictor.look(read_image(case.image_path)))
         known = np.isfinite(case.points_lps_mm).all(axis=1)
         inside += inside_ellipsoid((points - case.points_lps_mm)[known], covariance[known], 0.9).tolist()
     assert np.mean(inside) == pytest.approx(0.92, abs=0.06)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from DenseLandmarksLib.models.registry import open_predictor
+from Testing.training.kept_state import assert_same, rows_of, state_of
 from training.__main__ import main
 from training.data import read_dataset
 from training.dense_shape_task import DenseShapeTask, TrainingSet, with_phantoms
@@ -73,32 +73,6 @@ def finished(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     output = tmp_path_factory.mktemp("runs") / "whole"
     assert fit(TINY, phantom_folder, output)
     return output
-
-
-def rows_of(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def state_of(run: Path) -> dict[str, Any]:
-    return torch.load(run / "checkpoint.pt", weights_only=True)
-
-
-def assert_same(one: Any, other: Any, where: str = "state") -> None:
-    """Two checkpoints hold the same to the last bit."""
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other), where
-        for i, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{where}[{i}]")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
 
 
 # ---- stopping and going on ------------------------------------------------------------------------------------------

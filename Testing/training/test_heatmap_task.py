@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +16,7 @@ from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.predictors.heatmap import HeatmapPredictor
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_radiographs import LANDMARKS, SPACING_MM, write_blob_radiographs
+from Testing.training.kept_state import assert_a_packed_file_teaches_the_same, assert_same, rows_of, state_of
 from training.__main__ import main
 from training.fit import fit
 from training.grid_cases import load_grid_cases, save_grid_cases
@@ -86,13 +81,7 @@ decay = "kernels"
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums in another order are other sums: runs are compared to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -106,32 +95,6 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "whole"
     assert fit(replace(TINY, validation_fold=0), data, output)
     return output
-
-
-def rows_of(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def assert_same(one: Any, other: Any, where: str = "state") -> None:
-    """Two checkpoints hold the same to the last bit."""
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other), where
-        for i, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{where}[{i}]")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
-
-
-def state_of(run: Path) -> dict[str, Any]:
-    return torch.load(run / "checkpoint.pt", weights_only=True)
 
 
 # ---- a run ----------------------------------------------------------------------------------------------------------
@@ -166,32 +129,7 @@ def test_a_packed_file_teaches_to_the_last_bit_what_the_folder_does_without_read
     data: Path, tmp_path: Path
 ) -> None:
     """With dropout, learned widths and a length in steps, stopped after each part."""
-    recipe, packed = tmp_path / "tiny.toml", tmp_path / "packed.npz"
-    recipe.write_text(TOML)
-    assert main(["pack", "--data", str(data), "--output", str(packed), "--recipe", str(recipe)]) == 0
-    absent = ("SimpleITK", "pydicom", "matplotlib", "slicerio", "nrrd")
-    program = (
-        f"import sys; sys.modules.update(dict.fromkeys({absent}));"
-        "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = ["fit", str(recipe), "--device", "cpu"]
-    there = subprocess.Popen(
-        [sys.executable, "-c", program, *command, "--data", str(packed), "--output", str(tmp_path / "there")],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    here = [*command, "--data", str(data), "--output", str(tmp_path / "here")]
-    assert main([*here, "--max-minutes", "0"]) == 3
-    assert main([*here, "--resume"]) == 0
-    _, said = there.communicate(timeout=120)
-    assert there.returncode == 0, said
-    assert_same(state_of(tmp_path / "there"), state_of(tmp_path / "here"))
-    one, other = (load_bundle(tmp_path / run / "bundle") for run in ("there", "here"))
-    assert one.inference == other.inference
-    for name, weight in one.weights.items():
-        np.testing.assert_array_equal(weight, other.weights[name])
+    assert_a_packed_file_teaches_the_same(TOML, data, tmp_path)
 
 
 def test_the_bundle_says_how_it_is_to_be_read(finished: Path, data: Path, tmp_path: Path) -> None:

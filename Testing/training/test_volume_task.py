@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +22,7 @@ from DenseLandmarksLib.models.networks.multi_scale import MultiScaleLocNet
 from DenseLandmarksLib.models.predictors.multi_scale import MultiScalePredictor
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_volumes import LANDMARKS, blob_volume, draw_points, write_blob_volumes
-from training.__main__ import main
+from Testing.training.kept_state import assert_a_packed_file_teaches_the_same, assert_same, rows_of, state_of
 from training.fit import fit
 from training.read_volumes import plan_spacings, read_volume_cases
 from training.recipe import OptimiserRecipe
@@ -80,13 +75,7 @@ batch = 2
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums in another order are other sums: runs are compared to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -100,32 +89,6 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "whole"
     assert fit(TINY, data, output)
     return output
-
-
-def rows_of(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def assert_same(one: Any, other: Any, where: str = "state") -> None:
-    """Two checkpoints hold the same to the last bit."""
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other), where
-        for i, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{where}[{i}]")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
-
-
-def state_of(run: Path) -> dict[str, Any]:
-    return torch.load(run / "checkpoint.pt", weights_only=True)
 
 
 # ---- a run ----------------------------------------------------------------------------------------------------------
@@ -152,34 +115,7 @@ def test_one_epoch_and_three_resumed_are_four(data: Path, finished: Path, tmp_pa
 def test_a_packed_file_teaches_to_the_last_bit_what_the_folder_does_without_readers_of_images(
     data: Path, tmp_path: Path
 ) -> None:
-    recipe, packed = tmp_path / "tiny.toml", tmp_path / "packed.npz"
-    recipe.write_text(TOML)
-    assert main(["pack", "--data", str(data), "--output", str(packed), "--recipe", str(recipe)]) == 0
-    absent = ("SimpleITK", "pydicom", "matplotlib", "slicerio", "nrrd")
-    program = (
-        f"import sys; sys.modules.update(dict.fromkeys({absent}));"
-        "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = ["fit", str(recipe), "--device", "cpu"]
-    there = subprocess.Popen(
-        [sys.executable, "-c", program, *command, "--data", str(packed), "--output", str(tmp_path / "there")],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    # Here time runs out after each epoch.
-    here = [*command, "--data", str(data), "--output", str(tmp_path / "here")]
-    assert main([*here, "--max-minutes", "0"]) == 3
-    assert state_of(tmp_path / "here")["epoch"] == 1
-    assert main([*here, "--resume", "--max-minutes", "0"]) == 0
-    _, said = there.communicate(timeout=120)
-    assert there.returncode == 0, said
-    assert_same(state_of(tmp_path / "there"), state_of(tmp_path / "here"))
-    one, other = (load_bundle(tmp_path / run / "bundle") for run in ("there", "here"))
-    assert one.inference == other.inference
-    for name, weight in one.weights.items():
-        np.testing.assert_array_equal(weight, other.weights[name])
+    assert_a_packed_file_teaches_the_same(TOML, data, tmp_path)
 
 
 def test_the_bundle_says_what_it_is_and_holds_the_running_mean(finished: Path) -> None:
@@ -380,7 +316,8 @@ def test_guided_crops_lie_about_the_truth_and_teach_the_coarse_level_nothing(dat
     assert isinstance(network, MultiScaleLocNet)
     batch = next(b for b in task.batches(0) if torch.isfinite(b.points_lps_mm).all())
     truth = batch.points_lps_mm
-    looked = task._look_at(network, batch, truth, 1, torch.full_like(truth, 1e4))
+    every = torch.ones(len(truth), dtype=torch.bool)
+    looked = task._look_at(network, batch, every, truth, 1, torch.full_like(truth, 1e4))
     assert 0.5 < (looked - truth).abs().max() <= 4  # one voxel of the level before
     loss, _ = task.loss(network, batch, 0.5)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -391,7 +328,7 @@ def test_guided_crops_lie_about_the_truth_and_teach_the_coarse_level_nothing(dat
     # Where nobody knows the truth, the level before is all there is.
     unknown = truth.clone()
     unknown[0, 2] = torch.nan
-    looked = task._look_at(network, batch, unknown, 1, torch.full_like(truth, 1e4))
+    looked = task._look_at(network, batch, every, unknown, 1, torch.full_like(truth, 1e4))
     assert (looked[0, 2] == 1e4).all()
     assert (looked[0, [0, 1, 3]] < 1e3).all()
 

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DenseLandmarksLib.annotation.library.library import Library
-from DenseLandmarksLib.scene.predicting import Predicting
 from DenseLandmarksLib.worker.client import Worker
 from Testing.models.neck_finder import LEFT, NAMES, RIGHT, SPACING_MM, centres_lps_mm, marked_volume
-from Testing.panel.lent_worker import LentWorker
 from Testing.scene.open_cases import edits_on_disk, everything_is_on_its_voxel, point_lps_mm, world_ras_mm
 from Testing.web.test_app import SIZE, Person
+from Testing.web.with_model import come_with_model
 
 # The balls are drawn on voxels of up to 2 mm.
 NEAR_MM = 0.5
@@ -26,21 +24,8 @@ SLICES, SPACE = ("Red", "Yellow", "Green"), "Space"
 @pytest.fixture
 def anna(tmp_path: Path, volume_bundle: Path, warm_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
     """At the page, with an oblique volume that the worker predicted at the press of the button."""
-    from DenseLandmarksLib.web import state
-
     sitk.WriteImage(marked_volume().volume, tmp_path / "neck.nrrd")
-    library = Library.create(tmp_path / "library", "necks")
-    library.add(tmp_path / "neck.nrrd")
-    monkeypatch.setattr(state, "model_names", lambda: (str(volume_bundle),))
-    anna = Person(library.folder, tmp_path / "user")
-    anna.bench.predicting = Predicting(lambda: LentWorker(warm_worker))  # type: ignore[arg-type,return-value]
-    for view in anna.page.views.views.values():
-        view.area.update_size("", {"w": SIZE, "h": SIZE, "p": 1})
-    anna.chooses(model=str(volume_bundle), device="cpu")
-    anna.opens("neck")
-    assert anna.sees("missing") == ""
-    anna.does("predict")
-    anna.until(lambda: not anna.sees("predicting"))
+    anna = come_with_model(tmp_path, [tmp_path / "neck.nrrd"], volume_bundle, warm_worker, monkeypatch)
     assert anna.sees("predict_said").startswith("2 of 2 landmarks by neck-finder")
     yield anna
     anna.leaves()
@@ -113,7 +98,7 @@ def test_what_makes_no_sense_for_a_volume_is_not_offered_or_says_why(anna: Perso
     assert not anna.sees("can_be_turned")
     assert not anna.sees("can_type_spacing")
     assert not anna.sees("has_structures")
-    assert "finds landmarks only" in anna.sees("why_no_strength")
+    assert "each landmark by itself" in anna.sees("why_no_strength")
     anna.chooses(new_name="hyoid")
     assert anna.sees("new_problem") == ""
     assert "of this image alone" in anna.sees("new_tip")

@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.scene.predicting import Predicting
 from DenseLandmarksLib.worker.client import Worker
 from Testing.annotation.perfect_answer import perfect_answer
 from Testing.models.neck_finder import LEFT, NAMES, RIGHT, centres_lps_mm, marked_volume
-from Testing.panel.lent_worker import LentWorker
 from Testing.scene.open_cases import chest_library, edits_on_disk
 from Testing.scene.test_ellipses import node_ids
 from Testing.web.test_app import SIZE, Person
+from Testing.web.with_model import come_with_model
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 SLICES = ("Red", "Yellow", "Green")
@@ -47,20 +45,8 @@ def chest(tmp_path: Path, chest_template: Template) -> Iterator[Person]:
 @pytest.fixture
 def neck(tmp_path: Path, volume_bundle: Path, warm_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
     """At the page, with an oblique volume that the worker predicted."""
-    from DenseLandmarksLib.web import state
-
     sitk.WriteImage(marked_volume().volume, tmp_path / "neck.nrrd")
-    library = Library.create(tmp_path / "library", "necks")
-    library.add(tmp_path / "neck.nrrd")
-    monkeypatch.setattr(state, "model_names", lambda: (str(volume_bundle),))
-    anna = Person(library.folder, tmp_path / "user")
-    anna.bench.predicting = Predicting(lambda: LentWorker(warm_worker))  # type: ignore[arg-type,return-value]
-    for view in anna.page.views.views.values():
-        view.area.update_size("", {"w": SIZE, "h": SIZE, "p": 1})
-    anna.chooses(model=str(volume_bundle), device="cpu")
-    anna.opens("neck")
-    anna.does("predict")
-    anna.until(lambda: not anna.sees("predicting"))
+    anna = come_with_model(tmp_path, [tmp_path / "neck.nrrd"], volume_bundle, warm_worker, monkeypatch)
     yield anna
     anna.leaves()
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from DenseLandmarksLib.landmarks.heat_read_out import read_heat
 from DenseLandmarksLib.models.networks.loc_net import LocNet
 from training.baselines.whole_volume import WholeVolumeNetwork, WholeVolumeTask
+from training.heatmap_losses import height_loss
 from training.volume_recipe import VolumeRecipe
-
-# Next to a peak no less than this share of it counts: a logarithm of nothing would move the peak by half a voxel.
-_LEAST = 1e-3
 
 
 class HeatmapUNet(WholeVolumeNetwork):
@@ -51,11 +51,9 @@ class HeatmapUNet(WholeVolumeNetwork):
 
     def loss(self, output: Tensor, index: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error, summed over voxels; 1 for a landmark whose heatmap is empty."""
-        target = gaussians(index, output.shape[2:], self.sigma_voxels)
-        known = torch.isfinite(present)
+        sigma = torch.full((output.shape[1],), self.sigma_voxels, device=output.device)
         whole = (math.sqrt(math.pi) * self.sigma_voxels) ** 3  # of the squares of one Gaussian
-        squared = (output - target).square().sum(dim=(2, 3, 4)) / whole
-        error = (squared * known).sum() / known.sum().clamp(min=1)
+        error = height_loss(output, index, present, sigma, 1.0) * (output[0, 0].numel() / whole)
         return error, {"squared": error}
 
     def locate(self, output: Tensor) -> Tensor:
@@ -63,40 +61,10 @@ class HeatmapUNet(WholeVolumeNetwork):
         return peaks(output)
 
 
-def gaussians(index: Tensor, size: tuple[int, ...] | torch.Size, sigma_voxels: float) -> Tensor:
-    """Gaussians (B, N, z, y, x) of height 1 about positions (B, N, 3), order x, y, z; zero where one is NaN."""
-    along = []
-    for axis, count in zip((2, 1, 0), size, strict=True):  # z, y, x
-        voxels = torch.arange(count, device=index.device)
-        along.append(torch.exp(-((voxels - index[..., axis, None]) ** 2) / (2 * sigma_voxels**2)))
-    z, y, x = (torch.nan_to_num(one) for one in along)
-    return z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
-
-
 def peaks(heat: Tensor) -> Tensor:
-    """Where heatmaps (B, N, z, y, x) are largest, (B, N, 3), order x, y, z, between voxels where their neighbours say so.
-
-    A parabola through the logarithms of three voxels along each axis: exact for Gaussians. At borders, and where that is no
-    peak, the voxel itself.
-    """
-    sizes = heat.shape[2:]
-    flat = heat.flatten(2)
-    top, at = flat.max(dim=2)
-    voxel = torch.stack(torch.unravel_index(at, sizes), dim=2)  # z, y, x
-    strides = (sizes[1] * sizes[2], sizes[2], 1)
-    found = []
-    for axis in (2, 1, 0):
-        place = voxel[..., axis]
-        inside = (place > 0) & (place < sizes[axis] - 1) & (top > 0)
-        step = torch.where(inside, strides[axis], 0)
-        low, here, high = (
-            flat.gather(2, (at + side * step)[..., None])[..., 0].clamp(min=1e-12).maximum(_LEAST * top).log()
-            for side in (-1, 0, 1)
-        )
-        bend = low - 2 * here + high
-        offset = 0.5 * (low - high) / torch.where(bend < 0, bend, 1)
-        found.append(place + torch.where(inside & (bend < 0), offset.clamp(-0.5, 0.5), 0))
-    return torch.stack(found, dim=2)
+    """Where heatmaps (B, N, z, y, x) are largest, (B, N, 3), order x, y, z, between voxels."""
+    found = [read_heat(one, "regression").points for one in heat.float().cpu().numpy()]
+    return torch.from_numpy(np.stack(found)).float().to(heat.device)
 
 
 class HeatmapTask(WholeVolumeTask):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from training.altered_volumes import AlteredVolumesTask
 from training.baselines.heatmap_unet import HeatmapTask
 from training.baselines.kept_run import Run
 from training.baselines.patch_network import PatchTask
@@ -75,7 +76,7 @@ class Row:
     recipe: dict = field(default_factory=dict)
 
 
-TASKS: dict[str, type[VolumeTask]] = {"heatmap": HeatmapTask, "patches": PatchTask, "loc_net": VolumeTask}
+TASKS: dict[str, type[AlteredVolumesTask]] = {"heatmap": HeatmapTask, "patches": PatchTask, "loc_net": VolumeTask}
 
 
 def read_ladder(path: Path) -> Ladder:
@@ -119,7 +120,7 @@ def recipe_of(
     return replace(recipe, seed=seed, levels=levels, optimiser=optimiser)
 
 
-def task_of(row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases, device: str) -> VolumeTask:
+def task_of(row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases, device: str) -> AlteredVolumesTask:
     """What the trainer trains for one run of a row, on ``cases`` that hold at least its levels."""
     spacings = recipe.levels.spacings_mm
     return TASKS[row.method](recipe, cases_at(cases, spacings), cases_at(held, spacings), device)
@@ -130,7 +131,7 @@ def run_of(folder: Path, row: Row, recipe: VolumeRecipe, cases: VolumeCases, hel
     return Run(folder, recipe, lambda device: task_of(row, recipe, cases, held, device), errors_in_held)
 
 
-def errors_in_held(task: VolumeTask, network: nn.Module) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def errors_in_held(task: AlteredVolumesTask, network: nn.Module) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """The cases that a task holds out and the errors there (M, L) in mm, NaN where a landmark is not annotated."""
     held = task.held
     assert held is not None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +13,9 @@ from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
+from training.altered_volumes import AlteredVolumesTask, VolumeBatch
+from training.sight import middles_of, see
 from training.volume_recipe import VolumeRecipe
-from training.volume_task import VolumeBatch, VolumeTask
 
 if TYPE_CHECKING:
     from DenseLandmarksLib.models.bundle import Bundle
@@ -52,46 +51,16 @@ class WholeVolumeNetwork(nn.Module, ABC):
         """Positions (B, N, 3) of the landmarks, the best guess in any case."""
 
 
-@dataclass(frozen=True)
-class Sight:
-    """B whole volumes at one scale: ``values`` (B, 1, z, y, x) about ``centres_lps_mm`` (B, 3)."""
-
-    values: Tensor
-    centres_lps_mm: Tensor
-    spacing_mm: float
-
-    @property
-    def _last(self) -> Tensor:
-        return torch.tensor(self.values.shape[:1:-1], device=self.values.device) - 1
-
-    def index_of(self, points_lps_mm: Tensor) -> Tensor:
-        """Voxel indices (B, N, 3), order x, y, z, of positions (B, N, 3)."""
-        return (points_lps_mm - self.centres_lps_mm[:, None]) / self.spacing_mm + self._last / 2
-
-    def holds(self, index: Tensor) -> Tensor:
-        """Which (B, N) voxel indices (B, N, 3) are inside."""
-        return ((index >= 0) & (index <= self._last)).all(dim=2)
-
-    def lps_mm_of(self, index: Tensor) -> Tensor:
-        """Positions (B, N, 3) of voxel indices (B, N, 3)."""
-        return (index - self._last / 2) * self.spacing_mm + self.centres_lps_mm[:, None]
-
-
-def see(pyramids: Sequence[Pyramid], size: tuple[int, int, int], device: str) -> Sight:
-    """The first level of volumes, ``size`` (x, y, z) voxels about their middles."""
-    centres = torch.stack([torch.from_numpy(p.centre_lps_mm).float() for p in pyramids]).to(device)
-    values = torch.cat([p.crop(0, c[None], size) for p, c in zip(pyramids, centres, strict=True)])
-    return Sight(values, centres, pyramids[0].grids[0].spacing_mm)
-
-
 def size_to_see(pyramid: Pyramid, least: int) -> tuple[int, int, int]:
     """Voxels (x, y, z) that see all of a volume's first level, at least so many."""
     x, y, z = (max(least, -(-count // DIVISOR) * DIVISOR) for count in pyramid.grids[0].size)
     return x, y, z
 
 
-class WholeVolumeTask(VolumeTask, ABC):
+class WholeVolumeTask(AlteredVolumesTask):
     """A run of one such network, see :class:`training.trainer.Task`: volumes are drawn as for the multi-scale ones."""
+
+    recipe: VolumeRecipe
 
     @abstractmethod
     def build(self, recipe: VolumeRecipe, landmarks: int) -> WholeVolumeNetwork:
@@ -106,7 +75,8 @@ class WholeVolumeTask(VolumeTask, ABC):
     def loss(self, network: nn.Module, batch: VolumeBatch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its terms, the same throughout the run."""
         assert isinstance(network, WholeVolumeNetwork)
-        sight = see([case.pyramid for case in batch.seen], (self.recipe.levels.crop_size,) * 3, self.device)
+        pyramids = [case.pyramid for case in batch.seen]
+        sight = see(pyramids, middles_of(pyramids), (self.recipe.levels.crop_size,) * 3, self.device)
         index, present = sight.index_of(batch.points_lps_mm.to(self.device)), batch.present.to(self.device)
         # What was turned or moved out of sight cannot be learned: neither where it is nor whether.
         unseen = ~sight.holds(index)[..., None] & torch.isfinite(index)
@@ -118,7 +88,8 @@ class WholeVolumeTask(VolumeTask, ABC):
         """Where the landmarks (N, 3) of one volume are, in LPS mm."""
         assert isinstance(network, WholeVolumeNetwork)
         with torch.inference_mode():
-            sight = see([pyramid], size_to_see(pyramid, self.recipe.levels.crop_size), self.device)
+            size = size_to_see(pyramid, self.recipe.levels.crop_size)
+            sight = see([pyramid], middles_of([pyramid]), size, self.device)
             found = sight.lps_mm_of(network.locate(network(sight.values)))
         return np.asarray(found[0].cpu().numpy(), np.float64)
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import AS_STORED, VIEWS, View
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.locate import Located, locate_landmarks
 from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_plausibility
 from DenseLandmarksLib.landmarks.template import Template
@@ -24,13 +19,15 @@ from DenseLandmarksLib.landmarks.uv_field import ReadOutMethod, UvField
 from DenseLandmarksLib.models.bundle import NETWORK_MODULE, Bundle, broken
 from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.evidence import Evidence, need_landmark
-from DenseLandmarksLib.models.expectation import Expectation, choose_view
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.networks.dense_shape import NETWORKS, DenseShapeOutput
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.predictors.decode import decode_output
+from DenseLandmarksLib.models.predictors.landmarks_on_grid import landmarks_on_grid
+from DenseLandmarksLib.models.predictors.on_device import grey_ramp, run_on_grid
+from DenseLandmarksLib.models.predictors.open_network import open_network
+from DenseLandmarksLib.models.predictors.radiograph_view import view_of_radiograph
 from DenseLandmarksLib.models.uv_evidence import uv_evidence
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,22 +57,12 @@ class DenseShapePredictor:
 
     def run_network(self, grid_pixels: np.ndarray) -> DenseShapeOutput:
         """One pass over a grid (H, W); falls back to the CPU, saying so, when the accelerator's memory is short."""
-        try:
-            with torch.inference_mode():
-                return self.network(torch.from_numpy(grid_pixels)[None, None].to(self.device))
-        except torch.OutOfMemoryError:
-            if self.device == "cpu":
-                raise
-            logger.warning("not enough memory on %s; going on with the CPU", self.device)
-            self.device = "cpu"
-            self.network.to("cpu")
-            torch.cuda.empty_cache()
-            return self.run_network(grid_pixels)
+        output: DenseShapeOutput = run_on_grid(self, grid_pixels)
+        return output
 
     def run_once(self) -> bool:
         """One pass over a grey ramp; whether all that comes out is finite."""
-        ramp = np.add.outer(*map(np.arange, self.grid_size)).astype(np.float32)
-        output = self.run_network((ramp - ramp.mean()) / ramp.std())
+        output = self.run_network(grey_ramp(self.grid_size))
         return bool(output.uv.isfinite().all())
 
     def predict(
@@ -93,23 +80,7 @@ class DenseShapePredictor:
         """
         seen = self._look(image, self._view_of(image, view), between_passes)
         plausibility = self._judge(image, seen, between_passes)
-        points_lps_mm = lps_mm_from_pixels(image.geometry, seen.grid.to_pixels(seen.located.points))
-        per_pixel = seen.grid.pixels_per_grid
-        structures = tuple(s.name for s in self.template.structures for _ in s.landmark_names)
-        believed = seen.located.found & plausibility.plausible
-        landmarks = LandmarkSet(
-            names=self.template.landmark_names,
-            structures=structures,
-            points_lps_mm=points_lps_mm,
-            predicted_lps_mm=points_lps_mm.copy(),
-            presence=tuple(Presence.PRESENT if found else Presence.ABSENT for found in seen.located.found),
-            review=(Review.PREDICTED,) * len(structures),
-            confidence=np.where(believed, seen.located.confidence, 0.0),
-            covariance_mm2=lps_mm2_from_pixel_covariance(
-                image.geometry, per_pixel @ seen.located.covariance @ per_pixel.T
-            ),
-            template_uv=np.concatenate([s.landmark_uv for s in self.template.structures]),
-        )
+        landmarks = landmarks_on_grid(image, seen.grid, self.template, seen.located, plausibility.plausible)
         return Prediction(
             landmarks,
             self.template.structure_names,
@@ -145,13 +116,7 @@ class DenseShapePredictor:
         return uv_evidence(seen.field, seen.grid, structure, uv, landmark)
 
     def _view_of(self, image: MedicalImage, view: View | None) -> View:
-        """The view asked for, by default that which the image's file asks for; raises :class:`InputError` for a volume."""
-        if not image.is_radiograph:
-            raise InputError(
-                f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
-                f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
-            )
-        return choose_view(self.expectation, image.acquisition)[0] if view is None else view
+        return view_of_radiograph(image, view, self.expectation, self.name)
 
     def _look(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> _Seen:
         """One pass over the image through one view, read out and measured."""
@@ -200,18 +165,7 @@ def open_dense_shape(bundle: Bundle, device: str) -> DenseShapePredictor:
     Raises :class:`InputError`, in one line, when weights and network do not fit.
     """
     template = bundle.need_template()
-    definition = dict(bundle.inference.get("network_def", {}))
-    target = str(definition.pop("_target_", ""))
-    # Only our own networks: a bundle must not name any callable it likes.
-    network_class = NETWORKS.get(target.removeprefix(f"{NETWORK_MODULE}."))
-    if network_class is None:
-        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
-    try:
-        network = network_class(**definition)
-        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[-1].strip()
-        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    network = open_network(bundle, NETWORKS, NETWORK_MODULE)
     if network.structures != len(template.structures):
         raise broken(
             bundle.folder, f"its network has {network.structures} structures, its template {len(template.structures)}"

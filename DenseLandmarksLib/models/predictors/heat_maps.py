@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,26 +23,35 @@ _OF_PARTS = {
 
 
 def heat_maps(output: HeatmapOutput, row: int, peak: float | None, grid: Grid, stride: int) -> tuple[EvidenceMap, ...]:
-    """Maps of one landmark, its heatmap first, then what that is made of.
+    """Maps of one landmark of a radiograph; ``stride`` grid pixels per heatmap pixel, ``peak`` as in :func:`maps_of`."""
+    parts = {name: _pixels(part[0, row]) for name, part in output.parts.items()}
+    return maps_of(_pixels(output.heat[0, row]), parts, peak, grid_to_index(grid, stride))
 
-    ``peak`` is the height that was taught, ``None`` of a distribution; ``stride`` grid pixels per heatmap pixel.
+
+def maps_of(
+    heat: NDArray[np.floating],
+    parts: Mapping[str, NDArray[np.floating]],
+    peak: float | None,
+    to_index: NDArray[np.float64],
+) -> tuple[EvidenceMap, ...]:
+    """Maps of one landmark, its heatmap (K, J, I) first, then the parts that it is made of.
+
+    ``peak`` is the height that was taught, ``None`` of a distribution; ``to_index`` as :class:`EvidenceMap` has it.
     """
-    to_index = grid_to_index(grid, stride)
-    heat = _pixels(output.heat[0, row])
+    heat = np.asarray(heat, np.float32)
     if peak is None:
         first = EvidenceMap(HEATMAP, _OF_DISTRIBUTION, relative(np.exp(heat - heat.max())), to_index)
     else:
         first = EvidenceMap(HEATMAP, _OF_HEIGHTS, np.clip(heat / peak, 0, 1).astype(np.float32), to_index)
-    parts = (
+    return first, *(
         EvidenceMap(
             name.capitalize(),
             _OF_PARTS.get(name, "A part of what the heatmap is made of; 1 is its highest."),
-            relative(_pixels(part[0, row])),
+            relative(part),
             to_index,
         )
-        for name, part in output.parts.items()
+        for name, part in parts.items()
     )
-    return first, *parts
 
 
 def _pixels(tensor: Tensor) -> NDArray[np.float32]:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.frames import lps_mm2_from_pixel_covariance, lps_mm_from_pixels
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
-from DenseLandmarksLib.geometry.view import AS_STORED, VIEWS, View
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
-from DenseLandmarksLib.landmarks.locate import (
-    confidence_of,
-    guess_covariance,
-    guess_points,
-    largest_component,
-)
+from DenseLandmarksLib.geometry.view import AS_STORED, MIRRORED, VIEWS, View
+from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet
+from DenseLandmarksLib.landmarks.locate import largest_component, with_guesses
 from DenseLandmarksLib.landmarks.other_side import names_of_other_side
 from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_heat_plausibility
 from DenseLandmarksLib.landmarks.template import Template
@@ -29,7 +20,7 @@ from DenseLandmarksLib.models.bundle import Bundle, broken
 from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
 from DenseLandmarksLib.models.evidence import Evidence, need_landmark
-from DenseLandmarksLib.models.expectation import Expectation, choose_view
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.networks.heatmap_network import HeatmapNetwork, HeatmapOutput
 from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORK_MODULE, HEATMAP_NETWORKS
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
@@ -37,14 +28,15 @@ from DenseLandmarksLib.models.predictors.heat_maps import heat_maps
 from DenseLandmarksLib.models.predictors.heat_passes import small_moves
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heat_seen import COMPONENTS, HeatSeen
-
-logger = logging.getLogger(__name__)
+from DenseLandmarksLib.models.predictors.landmarks_on_grid import landmarks_on_grid
+from DenseLandmarksLib.models.predictors.on_device import grey_ramp, run_on_grid
+from DenseLandmarksLib.models.predictors.open_network import open_network
+from DenseLandmarksLib.models.predictors.radiograph_view import view_of_radiograph
 
 FloatArray = NDArray[np.float64]
 __all__ = ["COMPONENTS", "HeatSeen", "HeatmapPredictor", "open_heatmap"]
 
 _SMALLEST_PX2 = 1e-6
-_MIRROR = View(flip=True)
 
 
 @dataclass
@@ -75,24 +67,12 @@ class HeatmapPredictor:
 
     def run_network(self, grid_pixels: NDArray[np.float32]) -> HeatmapOutput:
         """One pass over a grid (H, W); falls back to the CPU, saying so, when the accelerator's memory is short."""
-        try:
-            with torch.inference_mode():
-                images = torch.from_numpy(np.ascontiguousarray(grid_pixels, np.float32))[None, None]
-                output: HeatmapOutput = self.network(images.to(self.device))
-                return output
-        except torch.OutOfMemoryError:
-            if self.device == "cpu":
-                raise
-            logger.warning("not enough memory on %s; going on with the CPU", self.device)
-            self.device = "cpu"
-            self.network.to("cpu")
-            torch.cuda.empty_cache()
-            return self.run_network(grid_pixels)
+        output: HeatmapOutput = run_on_grid(self, grid_pixels)
+        return output
 
     def run_once(self) -> bool:
         """One pass over a grey ramp; whether all that comes out is finite."""
-        ramp = np.add.outer(*map(np.arange, self.grid_size)).astype(np.float32)
-        return bool(self.run_network((ramp - ramp.mean()) / ramp.std()).heat.isfinite().all())
+        return bool(self.run_network(grey_ramp(self.grid_size)).heat.isfinite().all())
 
     def predict(
         self,
@@ -103,19 +83,19 @@ class HeatmapPredictor:
     ) -> Prediction:
         """Predict a radiograph, seen through ``view`` or, by default, as its file's orientation asks for.
 
-        A model that knows either side sees the mirror image instead where only that looks like what it knows; the
-        prediction's ``view`` says so. ``between_passes`` is called before each pass of the network and may raise what
+        Unless told how to look, a model that knows either side sees the mirror image instead where only that looks like
+        what it knows; the prediction's ``view`` says so. ``between_passes`` is called before each pass of the network and may raise what
         ends the prediction.
 
         Raises :class:`InputError` for a volume.
         """
-        view = self._view_of(image, view)
+        is_free, view = view is None, self._view_of(image, view)
         grid, seen = self.look(image, view, between_passes)
         plausibility = self._judge(seen)
         if doubts := plausibility.doubts:
             change = self._plausible_change(image, view, between_passes)
-            if change == _MIRROR and self.reading.either_side:
-                grid, seen = self.look(image, view.then(_MIRROR), between_passes)
+            if change == MIRRORED and self.reading.either_side and is_free:
+                grid, seen = self.look(image, view.then(MIRRORED), between_passes)
                 plausibility = self._judge(seen)
             elif change is not None:
                 doubts = (f"the image looks {change.inverse}", *doubts)
@@ -152,13 +132,7 @@ class HeatmapPredictor:
         return Evidence(landmark, heat_maps(output, row, peak, grid, self.network.stride))
 
     def _view_of(self, image: MedicalImage, view: View | None) -> View:
-        """The view asked for, by default that which the image's file asks for; raises :class:`InputError` for a volume."""
-        if not image.is_radiograph:
-            raise InputError(
-                f"expected a radiograph (one slice) for model {self.name}; {image.name} has "
-                f"{image.volume.GetSize()[2]} slices. Choose a model for volumes, or give one image."
-            )
-        return choose_view(self.expectation, image.acquisition)[0] if view is None else view
+        return view_of_radiograph(image, view, self.expectation, self.name)
 
     def _names(self, view: View) -> tuple[str, ...]:
         """What the network's landmarks are called in an image that is seen so."""
@@ -209,7 +183,7 @@ class HeatmapPredictor:
     def _plausible_change(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> View | None:
         """What to do on top of ``view`` so that nothing speaks against the image, mirroring it first."""
         turns = [turn for turn in VIEWS if turn.turn_deg and (self.reading.either_side or not turn.flip)]
-        for change in (_MIRROR, *turns):
+        for change in (MIRRORED, *turns):
             grid = fit_grid(image, self.grid_size, view.then(change))
             seen = self.look_on_grid(grid.resample(image.pixels_yx), between_passes, passes=1)
             if self._judge(seen).plausible:
@@ -218,33 +192,15 @@ class HeatmapPredictor:
 
     def _landmarks(self, image: MedicalImage, grid: Grid, seen: HeatSeen, is_plausible: bool) -> LandmarkSet:
         """The template's landmarks in LPS: those without a peak where the others suggest them."""
-        template, names = self.template, self._names(grid.view)
-        structures = tuple(s.name for s in template.structures for _ in s.landmark_names)
-        mm_per_pixel = template.field_of_view_mm[0] / self.grid_size[0]
-        found, points, covariance = self._found(seen), seen.points.copy(), self._covariance(seen, structures)
-        if not found.all():
-            mean_pose = np.concatenate([s.position_at(s.landmark_uv) for s in template.structures]) / mm_per_pixel - 0.5
-            points[~found] = guess_points(mean_pose[~found], mean_pose[found], points[found])
-            covariance[~found] = guess_covariance(mm_per_pixel)
-        confidence = confidence_of(covariance, mm_per_pixel)
-        points_lps_mm = lps_mm_from_pixels(image.geometry, grid.to_pixels(points))
-        per_pixel = grid.pixels_per_grid
-        return LandmarkSet(
-            names=names,
-            structures=structures,
-            points_lps_mm=points_lps_mm,
-            predicted_lps_mm=points_lps_mm.copy(),
-            presence=tuple(Presence.PRESENT if there else Presence.ABSENT for there in found),
-            review=(Review.PREDICTED,) * len(names),
-            confidence=np.where(found & is_plausible, confidence, 0.0),
-            covariance_mm2=lps_mm2_from_pixel_covariance(image.geometry, per_pixel @ covariance @ per_pixel.T),
-            template_uv=np.concatenate([s.landmark_uv for s in template.structures]),
-        )
+        located = with_guesses(seen.points, self._covariance(seen), self._found(seen), self.template, self.grid_size)
+        landmarks = landmarks_on_grid(image, grid, self.template, located, is_plausible)
+        return replace(landmarks, names=self._names(grid.view))
 
-    def _covariance(self, seen: HeatSeen, structures: tuple[str, ...]) -> FloatArray:
+    def _covariance(self, seen: HeatSeen) -> FloatArray:
         """Covariances (N, 2, 2), grid pixels^2, of what was seen."""
         if self.ellipses is None:
             return seen.components["heat"] + seen.components["passes"] + _SMALLEST_PX2 * np.eye(2)
+        structures = tuple(s.name for s in self.template.structures for _ in s.landmark_names)
         return self.ellipses.apply(seen.components, structures)
 
 
@@ -254,19 +210,8 @@ def open_heatmap(bundle: Bundle, device: str) -> HeatmapPredictor:
     Raises :class:`InputError`, in one line, when weights, network and template do not fit.
     """
     inference, template = bundle.inference, bundle.need_template()
-    definition = dict(inference.get("network_def", {}))
-    target = str(definition.pop("_target_", ""))
-    # Only our own networks: a bundle must not name any callable it likes.
-    network_class = HEATMAP_NETWORKS.get(target.removeprefix(f"{HEATMAP_NETWORK_MODULE}."))
-    if network_class is None:
-        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
-    try:
-        network = network_class(**definition)
-        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
-        network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
-    except (RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[-1].strip()
-        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    network = open_network(bundle, HEATMAP_NETWORKS, HEATMAP_NETWORK_MODULE)
+    network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
     _check_fit(bundle, network, template)
     try:
         reading = HeatReading.from_inference(inference)

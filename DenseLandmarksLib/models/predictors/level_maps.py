@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
-from DenseLandmarksLib.models.evidence import EvidenceMap, relative
+from DenseLandmarksLib.models.evidence import EvidenceMap, lps_to_index, relative
 from DenseLandmarksLib.models.networks.loc_net import Centre
 from DenseLandmarksLib.models.networks.multi_scale import LevelOutput
 
@@ -42,12 +41,4 @@ def _level_map(
     to_lps_mm[:3, :3] = axes
     middle = (np.array(logits.shape[::-1]) - 1) / 2
     to_lps_mm[:3, 3] = output.centres_lps_mm[0, crop].cpu().numpy() - axes @ middle
-    to_index = np.asarray(np.linalg.solve(_index_to_lps_mm(geometry), to_lps_mm), np.float64)
-    return EvidenceMap(name, explanation, values, to_index)
-
-
-def _index_to_lps_mm(geometry: ImageGeometry) -> NDArray[np.float64]:
-    """The matrix (4, 4) from voxel index to LPS mm."""
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = geometry.index_to_lps_mm, geometry.origin_lps_mm
-    return matrix
+    return EvidenceMap(name, explanation, values, lps_to_index(geometry, to_lps_mm))

@@ -2,149 +2,71 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import chi2
 from torch import Tensor
 
-from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.frames import inside_border_mm
-from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import View
-from DenseLandmarksLib.landmarks.joint_shape import JointShape
-from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
-from DenseLandmarksLib.landmarks.plausibility import doubts_of
-from DenseLandmarksLib.landmarks.shape_fit import combine, fit_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle, broken
-from DenseLandmarksLib.models.demonstration import demonstration_doubts
-from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, isotropic
+from DenseLandmarksLib.models.ellipsoids import isotropic
 from DenseLandmarksLib.models.evidence import Evidence, need_landmark
-from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.networks.loc_net import entropy_of, heat_covariance
 from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE, NETWORKS, LevelOutput, MultiScaleLocNet
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
-from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
+from DenseLandmarksLib.models.prediction import do_nothing
 from DenseLandmarksLib.models.predictors.image_pyramid import ImagePyramid, Ramp
 from DenseLandmarksLib.models.predictors.level_maps import level_maps
-from DenseLandmarksLib.models.presence import PresenceCalibration, presence_features
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from DenseLandmarksLib.models.predictors.on_device import within_memory
+from DenseLandmarksLib.models.predictors.open_network import open_network
+from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor, arguments_of
 
 COMPONENTS = ("shifted", "heat", "levels", "coarse_entropy")
 """Raw covariances of a landmark: of the passes with shifted crops, of the finest heatmap, of what the levels disagree by, and
 of the size of the coarsest heatmap's bulk."""
-BORDER_VOXELS = 1.5
-"""Farther than so many voxels of the coarsest level from a volume's border, it makes no difference how far."""
 # Voxels of crops that go through the network at once.
 _VOXELS_AT_ONCE = 2**20
-_SMALLEST_MM2 = 1e-6
 
 
 @dataclass
-class MultiScalePredictor:
-    """Predicts the landmarks of volumes with one network on one device.
+class MultiScalePredictor(VolumePredictor):
+    """Predicts volumes coarse to fine.
 
-    Attributes
-    ----------
-    names, structures : of the N landmarks.
-    passes, shift_mm : how often the finest level looks, the crops moved by up to so much each way (paper, section 2.4).
-    joint_shape : of the landmarks, where the model has one; it takes part in the result where ``uses_shape``.
-    ellipsoids : makes the covariances true; without it they are only as large as the passes and the heatmaps say.
-    ellipsoids_with_shape : does so for what is left after the joint shape took part, component ``"joint"``.
-    presence : makes the probability true that a landmark is there; without it the network's own output counts.
-    confidence_radius_mm : confidence is the probability of an error below it, times that of the landmark's presence.
-    limits : of the measures of plausibility.
+    ``passes`` says how often the finest level looks, the crops moved by up to ``shift_mm`` each way (paper, section 2.4);
+    all else as in :class:`VolumePredictor`.
     """
 
+    components = COMPONENTS
+    plain = ("shifted", "heat")
+
     network: MultiScaleLocNet
-    names: tuple[str, ...]
-    structures: tuple[str, ...]
-    intensity: IntensityRecipe
-    name: str
-    version: str
-    device: str
     passes: int = 8
     shift_mm: float = 5.0
-    joint_shape: JointShape | None = None
-    uses_shape: bool = False
-    ellipsoids: EllipsoidCalibration | None = None
-    ellipsoids_with_shape: EllipsoidCalibration | None = None
-    confidence_radius_mm: float = 5.0
-    limits: Mapping[str, float] = field(default_factory=dict)
-    is_demonstration: bool = False
-    presence: PresenceCalibration | None = None
 
-    def __post_init__(self) -> None:
-        self.network.to(self.device).eval()
+    @property
+    def coarsest_mm(self) -> float:
+        """Of the coarsest level."""
+        return self.network.spacings_mm[0]
+
+    @property
+    def says_presence(self) -> bool:
+        """Where it was trained to."""
+        return self.network.presence is not None
 
     def run_once(self) -> bool:
         """One pass of every level over a grey ramp; whether all that comes out is finite."""
         seen = self._look(Ramp(self.network.spacings_mm, self.network.crop_size), do_nothing, 1)
         return bool(np.isfinite(seen.points_lps_mm).all())
 
-    def predict(
-        self,
-        image: MedicalImage,
-        view: View | None = None,
-        *,
-        between_passes: Callable[[], None] = do_nothing,
-    ) -> Prediction:
-        """Predict a volume, however it is stored; there is no ``view`` of one.
-
-        ``between_passes`` is called before each pass of the network and may raise what ends the prediction.
-
-        Raises :class:`InputError` for a radiograph.
-        """
-        self._refuse_radiograph(image)
-        between_passes()
-        seen = self.look(image, between_passes)
-        seen = replace(seen, presence=self.presence_of(seen, image.geometry))
-        points, covariance, measures = self._understand(seen)
-        # Where too few landmarks are there, their shape was not measured.
-        limits = {name: limit for name, limit in self.limits.items() if name in measures}
-        doubts = (*demonstration_doubts(self, image), *doubts_of(measures, limits))
-        radius_sd = self.confidence_radius_mm**2 / np.maximum(np.trace(covariance, axis1=1, axis2=2) / 3, _SMALLEST_MM2)
-        confidence = seen.presence * chi2.cdf(radius_sd, 3)
-        landmarks = LandmarkSet(
-            names=self.names,
-            structures=self.structures,
-            points_lps_mm=points,
-            predicted_lps_mm=points.copy(),
-            presence=tuple(Presence.PRESENT if p >= 0.5 else Presence.ABSENT for p in seen.presence),
-            review=(Review.PREDICTED,) * len(self.names),
-            confidence=np.zeros(len(points)) if doubts else confidence,
-            covariance_mm2=covariance,
-            template_uv=np.full((len(points), 2), np.nan),
-        )
-        plausibility = Plausibility(doubts, measures, limits)
-        return Prediction.of_landmarks(landmarks, self.name, self.version, self.device, plausibility)
-
     def look(self, image: MedicalImage, between_passes: Callable[[], None] = do_nothing) -> Seen:
         """All passes over a volume, before anything is made of them; goes on with the CPU when a card's memory is short."""
         pyramid = ImagePyramid(image, self.network.spacings_mm, self.intensity)
-        return self._in_memory(lambda: self._look(pyramid, between_passes, self.passes))
-
-    def presence_of(self, seen: Seen, geometry: ImageGeometry) -> NDArray[np.float64]:
-        """Probability (N,) that the landmarks are in a volume of this geometry; the network's own without a calibration."""
-        if self.presence is None:
-            return seen.presence
-        return self.presence.probability(self.presence_features(seen, geometry))
-
-    def presence_features(self, seen: Seen, geometry: ImageGeometry) -> dict[str, NDArray[np.float64]]:
-        """What speaks for each landmark, see :func:`~DenseLandmarksLib.models.presence.presence_features`."""
-        own = None if self.network.presence is None else seen.presence
-        limit_mm = BORDER_VOXELS * self.network.spacings_mm[0]
-        inside_mm = inside_border_mm(geometry, seen.points_lps_mm)
-        return presence_features(own, seen.components["heat"], inside_mm, limit_mm)
+        return within_memory(self, lambda: self._look(pyramid, between_passes, self.passes))
 
     def evidence(
         self,
@@ -158,32 +80,12 @@ class MultiScalePredictor:
 
         Raises :class:`InputError` for a radiograph, and for a landmark that the model does not know.
         """
-        self._refuse_radiograph(image)
+        self.refuse_radiograph(image)
         row = need_landmark(landmark, self.names, self.name)
         between_passes()
         pyramid = ImagePyramid(image, self.network.spacings_mm, self.intensity)
-        outputs = self._in_memory(lambda: self._heat_of(row, pyramid, between_passes))
+        outputs = within_memory(self, lambda: self._heat_of(row, pyramid, between_passes))
         return Evidence(landmark, level_maps(outputs, row, self.network.centre, image.geometry))
-
-    def _refuse_radiograph(self, image: MedicalImage) -> None:
-        if image.is_radiograph:
-            raise InputError(
-                f"expected a volume for model {self.name}; {image.name} is one slice. Choose a model for radiographs, or "
-                "give a volume."
-            )
-
-    def _in_memory(self, look: Callable[[], T]) -> T:
-        """What a look gives; where the card's memory is too small for it, on the CPU from then on."""
-        try:
-            return look()
-        except torch.OutOfMemoryError:
-            if self.device == "cpu":
-                raise
-            logger.warning("not enough memory on %s; going on with the CPU", self.device)
-            self.device = "cpu"
-            self.network.to("cpu")
-            torch.cuda.empty_cache()
-            return look()
 
     @torch.inference_mode()
     def _heat_of(self, row: int, pyramid: Pyramid, between_passes: Callable[[], None]) -> tuple[LevelOutput, ...]:
@@ -294,46 +196,6 @@ class MultiScalePredictor:
         mm2 = output.by_landmark(turned[None])[0] * output.spacing_mm**2
         return np.asarray(mm2.cpu().numpy(), np.float64)
 
-    def _understand(self, seen: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, float]]:
-        """Positions, covariances and measures of plausibility, with what the joint shape says of all of them together."""
-        points, covariance, measures = seen.points_lps_mm, self._covariance(seen), {}
-        combined = self.with_shape(points, covariance, seen.presence >= 0.5)
-        if combined is not None:
-            measures["shape_sd"] = combined[2]
-            if self.uses_shape:
-                points, covariance = combined[0], combined[1]
-                if self.ellipsoids_with_shape is not None:
-                    covariance = self.ellipsoids_with_shape.apply({"joint": covariance}, self.structures)
-        return points, covariance, measures
-
-    def _covariance(self, seen: Seen) -> NDArray[np.float64]:
-        """Covariances (N, 3, 3) of what the passes alone say."""
-        if self.ellipsoids is None:
-            return seen.components["shifted"] + seen.components["heat"] + _SMALLEST_MM2 * np.eye(3)
-        return self.ellipsoids.apply(seen.components, self.structures)
-
-    def with_shape(
-        self, points_lps_mm: NDArray[np.float64], covariance_mm2: NDArray[np.float64], present: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
-        """Positions and covariances that fit together, and how far off the shape they were, the median in standard deviations.
-
-        ``None`` where there is no shape, or too few landmarks are there for a pose.
-        """
-        if self.joint_shape is None or present.sum() < 3:
-            return None
-        fitted = fit_joint_shape(self.joint_shape, points_lps_mm, covariance_mm2, present)
-        combined = combine(self.joint_shape, points_lps_mm, covariance_mm2, fitted)
-        return combined.points, combined.covariance, float(np.nanmedian(fitted.residual_sd))
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the passes over one volume gave: positions (N, 3), raw covariances (N, 3, 3) by name, presence (N,) 0 to 1."""
-
-    points_lps_mm: NDArray[np.float64]
-    components: dict[str, NDArray[np.float64]]
-    presence: NDArray[np.float64]
-
 
 def _shifts(passes: int, crops: int, number: int) -> NDArray[np.float64]:
     """Shifts (C, 3) from -1 to 1 of one of so many passes, none in a single one; the same in every prediction."""
@@ -342,51 +204,22 @@ def _shifts(passes: int, crops: int, number: int) -> NDArray[np.float64]:
     return np.random.default_rng((passes, number)).uniform(-1, 1, (crops, 3))
 
 
-def _after_shape(calibration: Mapping[str, Any] | None) -> EllipsoidCalibration | None:
-    """The calibration of what the joint shape leaves, where a bundle has one."""
-    if calibration is None or "after_shape" not in calibration:
-        return None
-    return EllipsoidCalibration.from_dict(calibration["after_shape"])
-
-
 def open_multi_scale(bundle: Bundle, device: str) -> MultiScalePredictor:
     """The predictor of a checked bundle of this family on ``"cpu"`` or ``"cuda"``.
 
     Raises :class:`InputError`, in one line, when weights and network do not fit.
     """
+    network = open_network(bundle, NETWORKS, NETWORK_MODULE)
     inference = bundle.inference
-    definition = dict(inference.get("network_def", {}))
-    target = str(definition.pop("_target_", ""))
-    # Only our own networks: a bundle must not name any callable it likes.
-    network_class = NETWORKS.get(target.removeprefix(f"{NETWORK_MODULE}."))
-    if network_class is None:
-        raise broken(bundle.folder, f"it asks for the unknown network {target!r}")
     try:
-        network = network_class(**definition)
-        network.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights.items()})
         network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
-        calibration = inference.get("ellipsoids")
         if network.landmarks != len(bundle.landmark_names):
             raise ValueError(f"it has {network.landmarks} landmarks, the metadata {len(bundle.landmark_names)}")
         return MultiScalePredictor(
-            network,
-            bundle.landmark_names,
-            bundle.landmark_structures,
-            IntensityRecipe(**inference["intensity"]),
-            bundle.name,
-            bundle.version,
-            device,
-            int(inference["passes"]),
-            float(inference["shift_mm"]),
-            JointShape.from_dict(bundle.joint_shape) if bundle.joint_shape else None,
-            bool(inference["uses_shape"]),
-            None if calibration is None else EllipsoidCalibration.from_dict(calibration),
-            _after_shape(calibration),
-            float(inference["confidence_radius_mm"]),
-            bundle.limits,
-            bundle.is_demonstration,
-            PresenceCalibration.from_dict(inference["presence"]) if "presence" in inference else None,
+            network=network,
+            passes=int(inference["passes"]),
+            shift_mm=float(inference["shift_mm"]),
+            **arguments_of(bundle, device),
         )
-    except (RuntimeError, TypeError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
-        raise broken(bundle.folder, f"its weights do not fit its network ({first})") from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise broken(bundle.folder, f"its weights do not fit its network ({error})") from error

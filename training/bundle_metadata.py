@@ -1,0 +1,49 @@
+"""What the metadata of all bundles say alike, whatever the family."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from DenseLandmarksLib.models.bundle import Bundle
+from training.recipe import AnyRecipe, recipe_to_dict
+
+
+def bundle_metadata(recipe: AnyRecipe, data_name: str, cases: int, parent: Bundle | None) -> dict[str, Any]:
+    """Which model it is, and what it was trained with, on so many cases of the data, from ``parent`` on if given."""
+    return {
+        "name": recipe.name,
+        "version": recipe.version,
+        "family": recipe.family,
+        "description": recipe.description,
+        "license": "research use only",
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"safetensors": version("safetensors"), "scipy": version("scipy")},
+        "coordinate_system": "LPS",
+        "units": "mm",
+        "training": {
+            "data": data_name,
+            "cases": cases,
+            "recipe": recipe_to_dict(recipe),
+            "started_from": None if parent is None else f"{parent.name} {parent.version}",
+        },
+    }
+
+
+def data_format(outputs: dict[str, Any], **image: Any) -> dict[str, Any]:
+    """MONAI's ``network_data_format`` of a network that takes one grey image; ``image`` is what is special about it."""
+    grey = {"type": "image", "format": "magnitude", "num_channels": 1, "dtype": "float32"}
+    return {"inputs": {"image": {**grey, "channel_def": {"0": "image"}, **image}}, "outputs": outputs}
+
+
+def radiograph_format(grid: tuple[int, int], outputs: dict[str, Any]) -> dict[str, Any]:
+    """:func:`data_format` of a network that takes a whole radiograph on a grid (height, width)."""
+    return data_format(
+        outputs,
+        modality="radiograph",
+        spatial_shape=list(grid),
+        value_range="z-normalised per image",
+        is_patch_data=False,
+    )
