@@ -47,3 +47,9 @@ def radiograph_format(grid: tuple[int, int], outputs: dict[str, Any]) -> dict[st
         value_range="z-normalised per image",
         is_patch_data=False,
     )
+
+
+def length_text(recipe: dict[str, Any]) -> str:
+    """How long a recipe trains, for a card; recipes of before counted epochs alone."""
+    optimiser = recipe["optimiser"]
+    return f"{optimiser['steps']} steps" if optimiser.get("steps") else f"{optimiser['epochs']} epochs"

@@ -13,7 +13,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
-from training.bundle_metadata import bundle_metadata, radiograph_format
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format
 from training.grid_cases import GridCases
 from training.recipe import Recipe
 
@@ -139,7 +139,7 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         f"Finds: {', '.join(s['name'] for s in metadata['structures'])}, with {len(metadata['landmark_names'])} landmarks.",
         "",
         f"Trained on the {training['cases']} `train` cases of `{training['data']}`{phantoms}; "
-        f"network {recipe['network']['name']}, {recipe['optimiser']['epochs']} epochs{parent}. The data are not part of the bundle.",
+        f"network {recipe['network']['name']}, {length_text(recipe)}{parent}. The data are not part of the bundle.",
         "",
         "Input: one radiograph, fitted with true proportions into a grid of "
         f"{recipe['target']['grid'][1]} x {recipe['target']['grid'][0]} pixels. Output: masks, uv maps, landmarks in LPS mm.",

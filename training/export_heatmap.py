@@ -11,7 +11,7 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
-from training.bundle_metadata import bundle_metadata, radiograph_format
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format
 from training.export import LICENSE_TEXT, structure_styles
 from training.metrics import FAR_MM
 
@@ -68,8 +68,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     """The bundle's ``docs/README.md``."""
     training, measured = metadata["training"], metadata.get("measured")
     recipe, plausibility = training["recipe"], inference.get("plausibility")
-    optimiser, height_width = recipe["optimiser"], inference["grid_size"]
-    length = f"{optimiser['steps']} steps" if optimiser["steps"] else f"{optimiser['epochs']} epochs"
+    height_width = inference["grid_size"]
     parent = f", begun with the weights of {training['started_from']}" if training.get("started_from") else ""
     masks = f", with masks of {', '.join(s['name'] for s in metadata['structures'])}" if metadata["structures"] else ""
     lines = [
@@ -82,7 +81,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         f"Finds {len(metadata['landmark_names'])} landmarks of radiographs{masks}.",
         "",
         f"Trained on the {training['cases']} `train` cases of `{training['data']}`; network {recipe['network']['name']}, "
-        f"taught {_TAUGHT[recipe['loss']['kind']]}, {length}{parent}. The data are not part of the bundle.",
+        f"taught {_TAUGHT[recipe['loss']['kind']]}, {length_text(recipe)}{parent}. The data are not part of the bundle.",
         "",
         f"Input: one radiograph, fitted with true proportions into a grid of {height_width[1]} x {height_width[0]} pixels. Output: "
         "landmarks in LPS mm, each with its covariance; absent where the heatmap has no peak, with a best guess.",

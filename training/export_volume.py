@@ -12,7 +12,7 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
-from training.bundle_metadata import bundle_metadata, data_format
+from training.bundle_metadata import bundle_metadata, data_format, length_text
 from training.export import LICENSE_TEXT
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         f"Finds {len(names)} landmarks of volumes: {listed}.",
         "",
         f"Trained on the {training['cases']} `train` cases of `{training['data']}`; "
-        f"{_network_text(inference)}, {_length_text(training['recipe'])}. "
+        f"{_network_text(inference)}, {length_text(training['recipe'])}. "
         + ("All images were synthetic. " if metadata["demonstration"] else "")
         + "The data are not part of the bundle.",
         "",
@@ -133,9 +133,3 @@ def _network_text(inference: dict[str, Any]) -> str:
         return f"{network['_target_'].split('.')[-1]} on tiles of {tile} voxels of {inference['spacing_mm']:g} mm"
     spacings = ", ".join(f"{spacing:g}" for spacing in network["spacings_mm"])
     return f"a Loc-Net at each of the levels {spacings} mm, crops of {network['crop_size']} voxels"
-
-
-def _length_text(recipe: dict[str, Any]) -> str:
-    """How long it was trained."""
-    optimiser = recipe["optimiser"]
-    return f"{optimiser['steps']} steps" if optimiser["steps"] else f"{optimiser['epochs']} epochs"
