@@ -65,14 +65,25 @@ def chest_template() -> Template:
     return build_template({name: points[None] for name, points in shapes.items()}, names, (358.4, 358.4))
 
 
+def _real(name: str) -> Path:
+    """A folder of real images; they may not be passed on, so a clone elsewhere skips what needs them."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("DENSELANDMARKS_DATA") or beside) / name
+    if not (folder / "dataset.json").is_file():
+        pytest.skip(f"needs the real images of {name}, not found at {folder}; set DENSELANDMARKS_DATA")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def jsrt_folder() -> Path:
-    """The folder of real chest radiographs; they may not be passed on, so a clone elsewhere skips what needs them."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("DENSELANDMARKS_DATA") or beside) / "jsrt"
-    if not (folder / "dataset.json").is_file():
-        pytest.skip(f"needs the real radiographs of jsrt, not found at {folder}; set DENSELANDMARKS_DATA")
-    return folder
+    """The folder of real chest radiographs."""
+    return _real("jsrt")
+
+
+@pytest.fixture(scope="session")
+def real_volumes() -> Callable[[str], Path]:
+    """The folder of real volumes of that name."""
+    return _real
 
 
 @pytest.fixture(scope="session")
