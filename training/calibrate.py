@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.models.bundle import load_bundle
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from training.data import read_dataset
 from training.evaluate import read_case
 from training.export import record_limits
@@ -36,6 +36,25 @@ def joint_limits(measures: NDArray[np.float64], false_alarms: float = FALSE_ALAR
     return np.asarray(np.exp(mean + height * deviation), np.float64)
 
 
+def with_folds(bundles: Sequence[Bundle]) -> Iterator[tuple[Bundle, int, int]]:
+    """Models of 'fit --fold', each with the fold that it did not see, and of how many.
+
+    Raises :class:`InputError` for a model that was trained on all cases, or when two held out the same fold.
+    """
+    seen: set[int] = set()
+    for bundle in bundles:
+        recipe = bundle.metadata["training"]["recipe"]
+        fold = int(recipe["validation_fold"])
+        if fold < 0 or fold in seen:
+            what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
+            raise InputError(
+                f"expected models of 'fit --fold', each without another fold, got {what}: {bundle.folder}. "
+                "Give others to --folds."
+            )
+        seen.add(fold)
+        yield bundle, fold, int(recipe["folds"])
+
+
 def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tuple[list[dict[str, float]], int]:
     """Measures of plausibility of every training case by the model that was trained without it.
 
@@ -48,18 +67,10 @@ def out_of_fold_measures(folders: Sequence[Path], data: Path, device: str) -> tu
     dataset = read_dataset(data).of_split("train")
     measures: list[dict[str, float]] = []
     turned = 0
-    folds: set[int] = set()
-    for folder in folders:
-        bundle = load_bundle(folder)
-        recipe = bundle.metadata["training"]["recipe"]
-        fold = int(recipe["validation_fold"])
-        if fold < 0 or fold in folds:
-            what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
-            raise InputError(f"expected models of 'fit --fold', each without another fold, got {what}: {folder}.")
-        folds.add(fold)
+    for bundle, fold, folds in with_folds([load_bundle(folder) for folder in folders]):
         predictor = open_dense_shape(bundle, choose_device(device))
         predictor.limits = {}
-        cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
+        cases = dataset.fold(fold, folds)[1].cases
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
             plausibility = predictor.predict(read_case(case, dataset)).plausibility
             measures.append(dict(plausibility.measures))

@@ -19,7 +19,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import ellipsoid_volume
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, HeatSeen, open_heatmap
-from training.calibrate import FALSE_ALARMS, joint_limits
+from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
 from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases
@@ -63,17 +63,8 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
     landmarks that the data lack.
     """
     found: list[OutOfFold] = []
-    folds: set[int] = set()
-    for bundle in bundles:
-        recipe = bundle.metadata["training"]["recipe"]
-        fold = int(recipe["validation_fold"])
-        if fold < 0 or fold in folds:
-            what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
-            raise InputError(
-                f"expected models of 'fit --fold', each without another fold, got {what}: {bundle.folder}."
-            )
-        folds.add(fold)
-        cases = load_grid_cases(data, bundle.grid_size).of_split("train").fold(fold, int(recipe["folds"]))[1]
+    for bundle, fold, folds in with_folds(bundles):
+        cases = load_grid_cases(data, bundle.grid_size).of_split("train").fold(fold, folds)[1]
         missing = [name for name in bundle.landmark_names if name not in cases.landmark_names]
         if missing:
             raise InputError(
@@ -109,6 +100,7 @@ def calibrate_heatmaps(model: Path, folders: Sequence[Path], data: Path, device:
     raw = {name: np.concatenate([look.seen.components[name][look.known] for look in looks]) for name in COMPONENTS}
     calibration = fit_ellipsoids(raw, errors, structures, cases)
     covariance = calibration.apply(raw, structures)
+    rho = size_error_correlation(covariance, errors).rho
     halves = coverage_over_halves(raw, errors, structures, cases)
     errors_mm = np.concatenate([np.linalg.norm(look.errors, axis=1) * look.mm_per_pixel for look in looks])
     measured = {
@@ -118,7 +110,8 @@ def calibrate_heatmaps(model: Path, folders: Sequence[Path], data: Path, device:
         "coverage_interval": [halves.low, halves.high],
         "coverage_of_structures": halves.per_structure,
         "median_ellipse_90_px2": float(np.median(ellipsoid_volume(covariance))),
-        "spearman": size_error_correlation(covariance, errors).rho,
+        # Where no component tells anything of the errors, all ellipses are alike.
+        "spearman": rho if np.isfinite(rho) else None,
         "tre_mm": float(errors_mm.mean()),
         "from_10_mm_share": float((errors_mm >= FAR_MM).mean()),
     }

@@ -19,7 +19,7 @@ from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, ellipsoid_
 from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor
 from DenseLandmarksLib.models.presence import PresenceCalibration
 from DenseLandmarksLib.models.registry import open_bundle
-from training.calibrate import FALSE_ALARMS, joint_limits
+from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
 from training.calibrate_presence import calibrate_presence, look_at_cuts
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
 from training.export import rewrite_bundle
@@ -54,20 +54,11 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
     """
     dataset = read_volume_dataset(data).of_split("train")
     found: list[OutOfFold] = []
-    folds: set[int] = set()
-    for bundle in bundles:
-        recipe = bundle.metadata["training"]["recipe"]
-        fold = int(recipe["validation_fold"])
-        if fold < 0 or fold in folds:
-            what = "one that was trained on all cases" if fold < 0 else f"two without fold {fold}"
-            raise InputError(
-                f"expected models of 'fit --fold', each without another fold, got {what}: {bundle.folder}."
-            )
-        folds.add(fold)
+    for bundle, fold, folds in with_folds(bundles):
         predictor = open_bundle(bundle, device)
         if not isinstance(predictor, VolumePredictor):
             raise InputError(f"expected models for volumes, got {bundle.folder}. Calibrate models of one family.")
-        cases = dataset.fold(fold, int(recipe["folds"]))[1].cases
+        cases = dataset.fold(fold, folds)[1].cases
         for case in tqdm(cases, desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
             found.append(OutOfFold(predictor, case, predictor.look(read_image(case.image_path))))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,11 @@ def bundle_behind(prediction: Prediction, chosen: str) -> Path:
     Raises :class:`InputError` where it is not on this computer: another model would not tell why this one said so.
     """
     wanted = prediction.model_name, prediction.model_version
-    try:
+    # What is chosen is for the next prediction, and may be gone.
+    with suppress(InputError):
         description = read_description(find_bundle(chosen))
         if (description.name, description.version) == wanted:
             return description.folder
-    except InputError:
-        pass  # whatever is chosen for the next prediction
     for version in list_versions(wanted[0]):
         if (version.name, version.version) == wanted and not version.problem:
             return version.folder
