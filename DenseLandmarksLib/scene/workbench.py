@@ -265,6 +265,7 @@ class Workbench:
         ``model`` and ``device`` as :meth:`predict` takes them. Raises :class:`InputError`, in one line, where nothing can be
         told.
         """
+        self._look()  # a question about another landmark than the one chosen now is over, whether noticed yet or not
         self.version += 1
         if self.why.is_on:
             self.why.end()

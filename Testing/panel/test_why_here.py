@@ -250,12 +250,23 @@ def test_what_was_answered_once_comes_at_once(host_with_views: Host, neck: Any) 
     first = neck.bench.why.evidence
     host.pick(ui.whyHereSelector, COARSE)
     select(host, neck, RIGHT)
+    host.process(5, until=lambda: not neck.bench.why.is_on)
     select(host, neck, LEFT)
-    host.process(0.1)
     host.click(ui.whyHereButton)
     assert not neck.bench.why.is_under_way
     assert neck.bench.why.evidence is first
     assert shown(ui.whyHereSelector) == COARSE  # what was chosen is what a person wants to see of the next
+
+
+def test_a_press_right_after_another_landmark_was_chosen_asks_about_that_one(host_with_views: Host, neck: Any) -> None:
+    host, ui = host_with_views, neck.ui
+    select(host, neck, LEFT)
+    host.click(ui.whyHereButton)
+    wait_for_it(host, neck)
+    select(host, neck, RIGHT)
+    host.click(ui.whyHereButton)
+    wait_for_it(host, neck)
+    assert neck.bench.why.evidence.landmark == RIGHT
 
 
 def test_a_question_is_given_up_at_a_second_press_and_with_its_landmark(host_with_views: Host, neck: Any) -> None:
