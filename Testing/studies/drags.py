@@ -12,7 +12,6 @@ import argparse
 import sys
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +24,11 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
-from DenseLandmarksLib.landmarks.polygon import contour_tangents
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
-from training.data import Case, Dataset, read_dataset
-from training.propagation import GOOD_ENOUGH_MM, NOISE_ACROSS_MM, NOISE_ALONG_MM
+from Testing.studies.annotator import slips_lps_mm
+from training.data import read_dataset
+from training.propagation import GOOD_ENOUGH_MM
 
 FloatArray = NDArray[np.float64]
 
@@ -42,20 +41,6 @@ class Tally:
     reached: int = 0
     refused: int = 0
     seconds: list[float] = field(default_factory=list)
-
-
-def slips_lps_mm(dataset: Dataset, case: Case, names: tuple[str, ...], axes_lps: FloatArray) -> FloatArray:
-    """Where the second annotator puts each landmark (N, 3), relative to the truth; every contour is closed."""
-    rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-    truth = case.points_px * np.array(case.spacing_mm)
-    slips = np.zeros((len(dataset.landmark_names), 2))
-    for structure in dataset.structures:
-        rows = dataset.landmarks_of(structure)
-        along = contour_tangents(truth[rows])
-        across = along[:, ::-1] * np.array([1, -1])
-        slips[rows] = rng.normal(0, NOISE_ALONG_MM, (len(rows), 1)) * along
-        slips[rows] += rng.normal(0, NOISE_ACROSS_MM, (len(rows), 1)) * across
-    return np.asarray(slips[[dataset.landmark_names.index(name) for name in names]] @ axes_lps[:, :2].T)
 
 
 def correct(session: Session, truth_lps_mm: FloatArray, slips: FloatArray, tally: Tally) -> None:
