@@ -17,15 +17,14 @@ from DenseLandmarksLib.annotation.case_key import installation_salt
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE, Status
 from DenseLandmarksLib.annotation.find_files import find_files
 from DenseLandmarksLib.cli_library import add_library_commands
+from DenseLandmarksLib.cli_models import add_models_command
 from DenseLandmarksLib.cli_serve import add_serve_command
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.geometry.view import VIEWS
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
-from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.registry import find_bundle
-from DenseLandmarksLib.models.versions import list_versions, model_names
 from DenseLandmarksLib.predict_files import Options, Outcome, predict_files
 from DenseLandmarksLib.worker.blocking import WorkerPredictor
 from DenseLandmarksLib.worker.client import Worker
@@ -45,36 +44,6 @@ patient is, the results are called case-KEY.
 exit status: 0 all images predicted, doubtful ones too; 2 at least one failed, or a mistake in what was given;
 130 stopped with Ctrl+C, with everything written whole
 """
-
-
-def model_table() -> str:
-    """All versions of all models with what they find, their measured errors and where they lie, as text.
-
-    Those that are for demonstration come last.
-    """
-    rows: list[tuple[str, ...]] = [("model", "active", "finds", "measured on", *HEADLINE.values(), "where")]
-    problems: list[str] = []
-    for version in (version for name in model_names() for version in list_versions(name)):
-        if version.problem:
-            problems.append(f"{version.name} {version.version} cannot be used: {version.problem}")
-            continue
-        metadata = version.metadata
-        structures = len(metadata["structures"])
-        finds = f"{structures} structures, " if structures else ""
-        finds += f"{len(metadata['landmark_names'])} landmarks"
-        finds += " (demonstration)" if metadata.get("demonstration") is True else ""
-        measured = metadata.get("measured")
-        figures = ["not measured"] + [""] * len(HEADLINE)
-        if measured:
-            average = measured["average"]
-            figures = [f"{measured['cases']} cases of {measured['data']} {measured['split']}"] + [
-                figure(average, metric) for metric in HEADLINE
-            ]
-        active, where = "yes" if version.active else "no", "shipped" if version.shipped else str(version.folder)
-        rows.append((f"{metadata['name']} {metadata['version']}", active, finds, *figures, where))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *problems])
 
 
 def parse_landmark(text: str) -> NewLandmark:
@@ -233,16 +202,13 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME=STRUCTURE:U,V",
         help="also look up a new landmark, given by its template coordinate (repeatable)",
     )
-    commands.add_parser("models", help="list the models and their versions, with their measured errors")
+    add_models_command(commands)
     add_library_commands(commands)
     add_serve_command(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
     def act() -> int:
-        if arguments.command == "models":
-            print(model_table())
-            return 0
         if arguments.command == "predict":
             return predict(arguments)
         return int(arguments.act(arguments))

@@ -229,7 +229,7 @@ def _row(entry: CaseEntry) -> tuple[str, ...]:
     info = entry.newest
     if info is None:
         return entry.name, entry.id, "", "", "", "", "", ""
-    reviewed = f"{info.reviewed} of {info.landmarks}"
+    reviewed = f"{info.reviewed} of {info.landmarks}{', for comparison' if info.is_chosen_for_comparison else ''}"
     doubt = "implausible" if info.doubts else f"{info.doubt:.2f}" if info.landmarks and info.model else ""
     return entry.name, entry.id, str(info.number), reviewed, info.model, doubt, info.who, info.when
 

@@ -23,9 +23,12 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.view import View
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
+from Testing.annotation.retraining.phantom_library import phantom_library
 from Testing.panel.pictures import draw as draw_panel
+from Testing.panel.retrain_picture import draw as draw_retraining
 from Testing.scene.pictures import begin, in_one_picture, states
 from Testing.web.pictures import draw as draw_page
+from Testing.web.retrain_picture import draw as draw_retraining_in_page
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
 from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
@@ -125,6 +128,19 @@ def pictures_of_the_panel(folder: Path) -> None:
     draw_panel(folder, keep)
 
 
+def pictures_of_retraining(folder: Path) -> None:
+    """The section Retrain in panel and page, after a few steps of the real training on phantoms."""
+    os.environ["XDG_DATA_HOME"] = str(folder / "data")
+    library = phantom_library(folder)
+    (folder / "panel").mkdir()
+
+    def keep(name: str, picture: Image.Image) -> None:
+        picture.save(FOLDER / f"panel-{name}.png", optimize=True)
+
+    draw_retraining(folder / "panel", library, keep)
+    draw_retraining_in_page(folder, library, FOLDER / "browser-retrain.png")
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         picture_of_the_demo(Path(temporary))
@@ -136,3 +152,5 @@ if __name__ == "__main__":
         pictures_of_the_panel(Path(temporary))
     with tempfile.TemporaryDirectory() as temporary:
         draw_page(Path(temporary), FOLDER / "browser.png")
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures_of_retraining(Path(temporary))

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from DenseLandmarksLib import cli
-from DenseLandmarksLib.annotation.edits import Accept
+from DenseLandmarksLib.annotation.edits import Accept, Place, StartBlind
 from DenseLandmarksLib.annotation.exports.coco import write_coco
 from DenseLandmarksLib.annotation.exports.markups import write_markups
 from DenseLandmarksLib.annotation.library.library import Library
@@ -297,3 +297,16 @@ def test_a_landmark_defined_in_one_case_is_looked_up_in_all(
     assert line.endswith("saved as revision 2")
     assert second.info(2).who == "reader-2"
     assert run(capsys, "look-up", folder, "spleen")[0] == 2
+
+
+def test_the_list_says_which_cases_models_are_compared_on(images: Path, tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "library"
+    run(capsys, "import", folder, images)
+    library = Library.open(folder)
+    case = library.case(library.cases()[1].id)
+    state, _ = case.load()
+    edits = (StartBlind((("apex", "heart"), ("base", "heart"))), Place("apex", "heart", (60.0, 70.0, 0.0)))
+    case.save(after(state, *edits), "reader-1", 0)
+    _, (_, first, second), _ = run(capsys, "library", folder)
+    assert "for comparison" not in first
+    assert "1 of 1, for comparison" in second

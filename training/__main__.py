@@ -12,6 +12,7 @@ from DenseLandmarksLib.exit_status import exit_status
 COMMANDS = {
     "demo": "show the shipped model at work on a phantom or on your own image",
     "fit": "train a model from a recipe",
+    "finetune": "let a model learn from what people decided in a library",
     "evaluate": "measure a model on annotated cases",
     "robustness": "what alterations of images cost, and whether foreign images are noticed",
     "propagation": "how many drags a case takes, with and without neighbours moving along",

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.landmarks.joint_shape import build_joint_shape
+from DenseLandmarksLib.landmarks.joint_shape import JointShape, build_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
+from training.replay import CaseMix
 from training.sides import mirrored_rows, without_other_side
 from training.volume_augmentation import SeenCase, draw_seen
 from training.volume_cases import VolumeCases, load_packed_volumes
@@ -41,6 +42,12 @@ class VolumeBatch:
         """(B, N) 1 present, 0 absent, NaN unknown."""
         return torch.stack([case.present for case in self.seen])
 
+    @property
+    def weights(self) -> Tensor | None:
+        """(B, N) how much each landmark counts; ``None`` where all count 1."""
+        weights = [case.weights for case in self.seen if case.weights is not None]
+        return torch.stack(weights) if weights else None
+
 
 class AlteredVolumesTask(ABC):
     """A run on volumes, see :class:`training.trainer.Task`, but for its network and what is wrong with an output."""
@@ -54,8 +61,9 @@ class AlteredVolumesTask(ABC):
         cases: VolumeCases,
         held: VolumeCases | None,
         device: str,
+        mix: CaseMix | None = None,
     ) -> None:
-        """``cases`` are those that are trained on, ``held`` those that are not.
+        """``cases`` are those that are trained on, ``held`` those that are not; ``mix`` says which of the cases are replayed.
 
         Raises :class:`InputError` when volumes are to be mirrored and a landmark has no partner on the other side.
         """
@@ -66,12 +74,18 @@ class AlteredVolumesTask(ABC):
             )
         self.recipe, self.cases, self.held = recipe, cases, held
         self.optimiser, self.seed, self.device = recipe.optimiser, recipe.seed, device
-        self.steps_per_epoch = max(len(cases) // recipe.optimiser.batch, 1)
+        self.mix = mix or CaseMix(len(cases))
+        self.steps_per_epoch = self.mix.steps(recipe.optimiser.batch)
         self.points_lps_mm = torch.from_numpy(cases.points_lps_mm).float()
         self.absent = torch.from_numpy(cases.absent)
         self.mirrored_rows = mirrored_rows(cases.landmark_names)
+        self.weights = None if cases.weights is None else torch.from_numpy(cases.weights).float()
+        self.joint_shape = self.new_joint_shape()
+
+    def new_joint_shape(self) -> JointShape | None:
+        """The joint shape of the training cases."""
         # Two landmarks have a distance, and no shape.
-        self.joint_shape = build_joint_shape(cases.points_lps_mm) if len(cases.landmark_names) >= 3 else None
+        return build_joint_shape(self.cases.points_lps_mm) if len(self.cases.landmark_names) >= 3 else None
 
     @abstractmethod
     def new_network(self) -> nn.Module:
@@ -93,9 +107,7 @@ class AlteredVolumesTask(ABC):
         """Each volume about once, altered at random."""
         recipe = self.recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.cases), generator=generator)
-        for step in range(self.steps_per_epoch):
-            rows = order[step * recipe.optimiser.batch : (step + 1) * recipe.optimiser.batch].tolist()
+        for rows in self.mix.rows(recipe.optimiser.batch, generator):
             seen = tuple(
                 draw_seen(
                     self.cases.pyramids[row],
@@ -104,8 +116,9 @@ class AlteredVolumesTask(ABC):
                     self.mirrored_rows,
                     recipe.augmentation,
                     generator,
+                    None if self.weights is None else self.weights[row],
                 )
-                for row in rows
+                for row in rows.tolist()
             )
             yield VolumeBatch(seen, generator)
 

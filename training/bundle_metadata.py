@@ -49,7 +49,32 @@ def radiograph_format(grid: tuple[int, int], outputs: dict[str, Any]) -> dict[st
     )
 
 
-def length_text(recipe: dict[str, Any]) -> str:
-    """How long a recipe trains, for a card; recipes of before counted epochs alone."""
-    optimiser = recipe["optimiser"]
+def finetuned_training(
+    training: dict[str, Any], parent: Bundle, steps: int, replayed: str | None, replayed_cases: int
+) -> dict[str, Any]:
+    """Entry ``training`` of a model that was made from ``parent`` by fine-tuning, which took so many steps.
+
+    Optimiser and seed of the recipe are the parent's, so that the next fine-tuning takes its shares of them and not of shares.
+    """
+    first = parent.metadata["training"]["recipe"]
+    kept = {name: first[name] for name in ("optimiser", "seed") if name in first}
+    finetuned = {"steps": steps, "replayed": replayed, "replayed_cases": replayed_cases}
+    return {**training, "recipe": {**training["recipe"], **kept}, "finetuned": finetuned}
+
+
+def trained_on_text(training: dict[str, Any]) -> str:
+    """What a model was trained on, for a card: the beginning of a sentence."""
+    finetuned = training.get("finetuned")
+    if finetuned is None:
+        return f"Trained on the {training['cases']} `train` cases of `{training['data']}`"
+    replay = finetuned["replayed"]
+    also = f", {finetuned['replayed_cases']} `train` cases of `{replay}` replayed" if replay else ""
+    return f"Finetuned on what people decided in {training['cases']} cases of the library `{training['data']}`{also}"
+
+
+def length_text(training: dict[str, Any]) -> str:
+    """How long a model was trained, for a card; recipes of before counted epochs alone."""
+    if "finetuned" in training:
+        return f"{training['finetuned']['steps']} steps"
+    optimiser = training["recipe"]["optimiser"]
     return f"{optimiser['steps']} steps" if optimiser.get("steps") else f"{optimiser['epochs']} epochs"

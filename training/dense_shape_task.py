@@ -20,6 +20,7 @@ from training.grid_cases import GridCases, load_grid_cases
 from training.losses import total_loss
 from training.obstructions import add_obstructions
 from training.recipe import NetworkRecipe, Recipe
+from training.replay import CaseMix
 from training.targets import Targets, make_targets, make_template
 from training.validate import validate
 
@@ -36,7 +37,9 @@ class TrainingSet:
     uv: Tensor
     points: Tensor
     landmark_uv: Tensor
-    annotated: Tensor
+    point_weights: Tensor
+    uv_weights: Tensor
+    mask_weights: Tensor
     positive_weight: Tensor
     real: int
 
@@ -44,13 +47,18 @@ class TrainingSet:
     def build(cls, cases: GridCases, targets: Targets, real: int, device: str) -> TrainingSet:
         """Tensors of ``cases``, of which the first ``real`` are radiographs and the rest phantoms."""
         share = targets.masks[:real].mean(axis=(0, 2, 3))
+        if cases.weights is not None:  # most masks are not known, and they are no background
+            known = (targets.mask_weights[:real] > 0).mean(axis=0)
+            share = np.where(known > 0, share / np.maximum(known, 1e-6), 0.5)
         return cls(
             torch.from_numpy(cases.images)[:, None].to(device),
             torch.from_numpy(targets.masks).to(device),
             torch.from_numpy(targets.uv).to(device),
             torch.from_numpy(targets.points).to(device),
             torch.from_numpy(targets.landmark_uv).to(device),
-            torch.from_numpy(targets.annotated).float().to(device),
+            torch.from_numpy(targets.point_weights).to(device),
+            torch.from_numpy(targets.uv_weights).to(device),
+            torch.from_numpy(targets.mask_weights).to(device),
             torch.from_numpy((1 - share) / np.maximum(share, 1e-6)).float().to(device),
             real,
         )
@@ -71,12 +79,19 @@ class DenseShapeTask:
     validated: tuple[str, ...] = ("dsc", "tre_mm", "missed_share")
 
     def __init__(
-        self, recipe: Recipe, data: TrainingSet, template: Template, cases: GridCases, held: GridCases | None
+        self,
+        recipe: Recipe,
+        data: TrainingSet,
+        template: Template,
+        cases: GridCases,
+        held: GridCases | None,
+        mix: CaseMix | None = None,
     ) -> None:
-        """``cases`` are those that are trained on, ``held`` those that are not."""
+        """``cases`` are those that are trained on, ``held`` those that are not; ``mix`` says which are replayed, by default none."""
         self.recipe, self.data, self.template, self.cases, self.held = recipe, data, template, cases, held
         self.optimiser, self.seed, self.device = recipe.optimiser, recipe.seed, data.images.device.type
-        self.steps_per_epoch = max(data.real // recipe.optimiser.batch, 1)
+        self.mix = mix or CaseMix(data.real)
+        self.steps_per_epoch = self.mix.steps(recipe.optimiser.batch)
 
     @classmethod
     def read(cls, recipe: Recipe, data: Path, device: str, parent: Bundle | None) -> DenseShapeTask:
@@ -98,10 +113,8 @@ class DenseShapeTask:
         """Augmented batches, some of their cases replaced by phantoms."""
         data, recipe = self.data, self.recipe
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(data.real, generator=generator)
         phantoms = len(data.images) - data.real
-        for step in range(self.steps_per_epoch):
-            batch = order[step * recipe.optimiser.batch : (step + 1) * recipe.optimiser.batch]
+        for batch in self.mix.rows(recipe.optimiser.batch, generator):
             if phantoms:
                 swap = torch.rand(len(batch), generator=generator) < recipe.phantom_share
                 drawn = data.real + torch.randint(phantoms, (len(batch),), generator=generator)
@@ -109,7 +122,7 @@ class DenseShapeTask:
             yield self.draw_batch(batch, generator)
 
     def draw_batch(self, order: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Augmented images, masks, uv, points, annotated flags and views of the cases in ``order`` (B,)."""
+        """The cases in ``order`` (B,), augmented: images, masks, uv, points, what each of the last three teaches, and views."""
         data, recipe = self.data, self.recipe
         size = (data.images.shape[2], data.images.shape[3])
         transform = sample_transform(len(order), size, recipe.augmentation, generator, self.device)
@@ -128,17 +141,28 @@ class DenseShapeTask:
         # A turned image teaches what turned images look like, and nothing about where things are.
         upright = (views == 0).float()
         points = torch.where(upright[:, None, None, None] > 0, points, torch.nan)
-        return images, (masks > 0.5).float(), uv, points, data.annotated[order] * upright[:, None], views
+        taught = (data.mask_weights[order] * upright[:, None], data.uv_weights[order] * upright[:, None])
+        return images, (masks > 0.5).float(), uv, points, *taught, data.point_weights[order], views
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all terms, and each; the weights stay the same all along."""
-        images, masks, uv, points, annotated, views = batch
+        images, masks, uv, points, mask_weights, uv_weights, point_weights, views = batch
         data, recipe = self.data, self.recipe
         mixed = recipe.optimiser.precision == "bfloat16"
         with torch.autocast(self.device, torch.bfloat16, enabled=mixed):
             output = network(images)
         return total_loss(
-            output, masks, uv, points, data.landmark_uv, annotated, views, data.positive_weight, recipe.loss
+            output,
+            masks,
+            uv,
+            points,
+            data.landmark_uv,
+            uv_weights,
+            views,
+            data.positive_weight,
+            recipe.loss,
+            mask_weights,
+            point_weights,
         )
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -13,8 +13,9 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
 from training.grid_cases import GridCases
+from training.inherit_calibration import CALIBRATION_OF, inherited_lines
 from training.recipe import Recipe
 
 STYLES = Path(__file__).parent / "recipes" / "structures"
@@ -53,6 +54,16 @@ def export_bundle(
     parent: Bundle | None = None,
 ) -> None:
     """Write ``folder`` as a bundle whose model was trained with ``recipe`` on ``cases``, from ``parent`` on if given."""
+    metadata, inference = dense_shape_configuration(recipe, template, cases, parent)
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    files = {TEMPLATE: template.to_json()}
+    save_bundle(folder, metadata, inference, files, weights, model_card(metadata, inference), LICENSE_TEXT)
+
+
+def dense_shape_configuration(
+    recipe: Recipe, template: Template, cases: GridCases, parent: Bundle | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata and inference of a model that is trained with ``recipe`` on ``cases``, from ``parent`` on if given."""
     real = [name for name, split in zip(cases.names, cases.splits, strict=True) if split != "phantom"]
     names = template.structure_names
     metadata = {
@@ -81,9 +92,7 @@ def export_bundle(
         "read_out": recipe.target.read_out,
         "expects": dataclasses.asdict(recipe.expects),
     }
-    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    files = {TEMPLATE: template.to_json()}
-    save_bundle(folder, metadata, inference, files, weights, model_card(metadata, inference), LICENSE_TEXT)
+    return metadata, inference
 
 
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
@@ -108,7 +117,9 @@ def rewrite_bundle(
     from training.export_heatmap import heatmap_card
     from training.export_volume import volume_card
 
-    new_metadata, new_inference = {**bundle.metadata, **(metadata or {})}, {**bundle.inference, **(inference or {})}
+    # A model that is calibrated anew has a calibration of its own.
+    kept = {name: value for name, value in bundle.metadata.items() if not (inference and name == CALIBRATION_OF)}
+    new_metadata, new_inference = {**kept, **(metadata or {})}, {**bundle.inference, **(inference or {})}
     write_card = {
         "dense_shape": model_card,
         "multi_scale": volume_card,
@@ -138,8 +149,8 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         "",
         f"Finds: {', '.join(s['name'] for s in metadata['structures'])}, with {len(metadata['landmark_names'])} landmarks.",
         "",
-        f"Trained on the {training['cases']} `train` cases of `{training['data']}`{phantoms}; "
-        f"network {recipe['network']['name']}, {length_text(recipe)}{parent}. The data are not part of the bundle.",
+        f"{trained_on_text(training)}{phantoms}; "
+        f"network {recipe['network']['name']}, {length_text(training)}{parent}. The data are not part of the bundle.",
         "",
         "Input: one radiograph, fitted with true proportions into a grid of "
         f"{recipe['target']['grid'][1]} x {recipe['target']['grid'][0]} pixels. Output: masks, uv maps, landmarks in LPS mm.",
@@ -154,6 +165,7 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             else "Nothing detects images of another kind."
         ),
     ]
+    lines += inherited_lines(metadata)
     if measured:
         lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
         lines += ["| | " + " | ".join(HEADLINE.values()) + " | missed |", "|---" * (len(HEADLINE) + 2) + "|"]

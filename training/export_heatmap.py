@@ -11,8 +11,9 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
 from training.export import LICENSE_TEXT, structure_styles
+from training.inherit_calibration import inherited_lines
 from training.metrics import FAR_MM
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ def taught(loss: HeatmapLossRecipe) -> dict[str, Any]:
 
 def export_heatmap_bundle(folder: Path, task: HeatmapTask, network: nn.Module, parent: Bundle | None) -> None:
     """Write ``folder`` as a bundle whose model was trained by ``task``, from ``parent`` on if given."""
+    metadata, inference = heatmap_configuration(task, parent)
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    files = {TEMPLATE: task.template.to_json()}
+    save_bundle(folder, metadata, inference, files, weights, heatmap_card(metadata, inference), LICENSE_TEXT)
+
+
+def heatmap_configuration(task: HeatmapTask, parent: Bundle | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata and inference of a model that ``task`` trains, from ``parent`` on if given."""
     recipe, cases, template = task.recipe, task.cases, task.template
     names = list(template.landmark_names)
     heat = {"type": "image", "format": "magnitude", "channel_def": dict(enumerate(names))}
@@ -59,9 +68,7 @@ def export_heatmap_bundle(folder: Path, task: HeatmapTask, network: nn.Module, p
         "either_side": recipe.either_side,
         "expects": dataclasses.asdict(recipe.expects),
     }
-    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    files = {TEMPLATE: template.to_json()}
-    save_bundle(folder, metadata, inference, files, weights, heatmap_card(metadata, inference), LICENSE_TEXT)
+    return metadata, inference
 
 
 def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
@@ -80,8 +87,8 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         "",
         f"Finds {len(metadata['landmark_names'])} landmarks of radiographs{masks}.",
         "",
-        f"Trained on the {training['cases']} `train` cases of `{training['data']}`; network {recipe['network']['name']}, "
-        f"taught {_TAUGHT[recipe['loss']['kind']]}, {length_text(recipe)}{parent}. The data are not part of the bundle.",
+        f"{trained_on_text(training)}; network {recipe['network']['name']}, "
+        f"taught {_TAUGHT[recipe['loss']['kind']]}, {length_text(training)}{parent}. The data are not part of the bundle.",
         "",
         f"Input: one radiograph, fitted with true proportions into a grid of {height_width[1]} x {height_width[0]} pixels. Output: "
         "landmarks in LPS mm, each with its covariance; absent where the heatmap has no peak, with a best guess.",
@@ -95,6 +102,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             else "Nothing detects images of another kind."
         ),
     ]
+    lines += inherited_lines(metadata)
     calibration = inference.get("ellipses", {}).get("measured")
     if calibration:
         lines += [

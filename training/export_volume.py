@@ -12,8 +12,9 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
-from training.bundle_metadata import bundle_metadata, data_format, length_text
+from training.bundle_metadata import bundle_metadata, data_format, length_text, trained_on_text
 from training.export import LICENSE_TEXT
+from training.inherit_calibration import inherited_lines
 
 if TYPE_CHECKING:
     from training.heatmap_volume_task import HeatmapVolumeTask
@@ -34,6 +35,18 @@ def export_volume_bundle(
     folder: Path, task: VolumeTask | HeatmapVolumeTask, network: nn.Module, parent: Bundle | None
 ) -> None:
     """Write ``folder`` as a bundle whose model was trained by ``task``, from ``parent`` on if given."""
+    metadata, inference = volume_configuration(task, parent)
+    shape = {} if task.joint_shape is None else task.joint_shape.to_dict()
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    text = PHANTOM_LICENSE_TEXT if task.recipe.demonstration else LICENSE_TEXT
+    card = volume_card(metadata, inference)
+    save_bundle(folder, metadata, inference, {JOINT_SHAPE: json.dumps(shape)}, weights, card, text)
+
+
+def volume_configuration(
+    task: VolumeTask | HeatmapVolumeTask, parent: Bundle | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata and inference of a model that ``task`` trains, from ``parent`` on if given."""
     recipe, cases = task.recipe, task.cases
     looks = task.inference()
     size = looks["tile"][::-1] if "tile" in looks else [looks["network_def"]["crop_size"]] * 3
@@ -65,11 +78,7 @@ def export_volume_bundle(
         "uses_shape": False,
         "confidence_radius_mm": recipe.confidence_radius_mm,
     }
-    shape = {} if task.joint_shape is None else task.joint_shape.to_dict()
-    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    text = PHANTOM_LICENSE_TEXT if is_phantom else LICENSE_TEXT
-    card = volume_card(metadata, inference)
-    save_bundle(folder, metadata, inference, {JOINT_SHAPE: json.dumps(shape)}, weights, card, text)
+    return metadata, inference
 
 
 def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
@@ -86,13 +95,13 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         "",
         f"Finds {len(names)} landmarks of volumes: {listed}.",
         "",
-        f"Trained on the {training['cases']} `train` cases of `{training['data']}`; "
-        f"{_network_text(inference)}, {length_text(training['recipe'])}. "
+        f"{trained_on_text(training)}; {_network_text(inference)}, {length_text(training)}. "
         + ("All images were synthetic. " if metadata["demonstration"] else "")
         + "The data are not part of the bundle.",
         "",
         "Input: a volume of any spacing, direction, size and type. Output: landmarks in LPS mm, each with its covariance.",
     ]
+    lines += inherited_lines(metadata)
     calibration = inference.get("ellipsoids")
     if calibration:
         on = calibration["measured"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import logging
 import time
 from dataclasses import replace
@@ -13,13 +11,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import find_bundle
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
-from training.recipe import AnyRecipe, Recipe, read_recipe, recipe_from_dict, recipe_to_dict
+from training.recipe import AnyRecipe, Recipe, read_recipe, recipe_to_dict
+from training.run_epochs import CHECKPOINT, RECIPE, VALIDATION_CURVE, append_row, check_goes_on, run_epochs
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint, start_with
 
 logger = logging.getLogger(__name__)
@@ -44,16 +42,6 @@ def read_task(recipe: AnyRecipe, data: Path, device: str, parent: Bundle | None 
     return VolumeTask.read(recipe, data, device, parent)
 
 
-def append_row(path: Path, row: dict[str, float]) -> None:
-    """One line of the run's log as CSV."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-
-
 def fit(
     recipe: AnyRecipe,
     data: Path,
@@ -73,17 +61,8 @@ def fit(
     ``stop_after_epoch`` end the run early with a checkpoint, from which ``resume`` goes on exactly.
     """
     begun = time.monotonic()
-    checkpoint = output / "checkpoint.pt"
-    if resume and checkpoint.exists():
-        begun_with = output / "recipe.json"
-        if not begun_with.is_file() or recipe_from_dict(json.loads(begun_with.read_text())) != recipe:
-            raise InputError(
-                f"expected to resume the recipe that {output} was begun with, but it differs. Give another --output."
-            )
-    elif checkpoint.exists():
-        raise InputError(
-            f"expected an empty --output, {output} already holds a run. Add --resume or give another folder."
-        )
+    checkpoint = output / CHECKPOINT
+    check_goes_on(output, recipe, resume)
     parent = None if start_from is None else load_bundle(start_from)
     task = read_task(recipe, data, device, parent)
     trainer = Trainer(task)
@@ -91,7 +70,7 @@ def fit(
         start_with(trainer, parent)
     if resume and checkpoint.is_file():
         trainer.restore(read_checkpoint(checkpoint, device))
-    write_json(output / "recipe.json", recipe_to_dict(recipe))
+    write_json(output / RECIPE, recipe_to_dict(recipe))
 
     from torch.utils.tensorboard import SummaryWriter
 
@@ -101,15 +80,11 @@ def fit(
         SummaryWriter(str(output / "tensorboard")) as curves,
         tqdm(total=epochs, initial=trainer.epoch, desc=recipe.name, unit="epoch") as bar,
     ):
-        while trainer.epoch < epochs:
-            started = time.monotonic()
-            row = {"epoch": float(trainer.epoch), **trainer.run_epoch()}
-            row["seconds"] = time.monotonic() - started
+        for row in run_epochs(trainer, output):
             last = trainer.epoch == epochs
-            append_row(output / "training.csv", row)
             if recipe.validation_fold >= 0 and (last or trainer.epoch % 10 == 0):
                 measured = task.validate(trainer.best_network)
-                append_row(output / "validation.csv", {"epoch": row["epoch"], **measured})
+                append_row(output / VALIDATION_CURVE, {"epoch": row["epoch"], **measured})
                 row.update(measured)
             for name, value in row.items():
                 curves.add_scalar(name, value, trainer.epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,10 @@ class GridCases:
     ``images`` (M, H, W) float16, z-normalised; ``points`` (M, L, 2), grid pixels x, y, NaN where not annotated;
     ``mm_per_pixel`` (M,) size of a grid pixel; ``splits`` and ``names`` M strings; ``landmark_names`` and
     ``landmark_structures`` L strings.
+
+    What people decided in a library has more: ``weights`` (M, L) float32, how much each landmark teaches, ``None`` where all
+    teach alike; ``absent`` (M, L) bool, decided not to be in the image; ``masks``, per case the structures (H, W) that were
+    decided themselves, and ``mask_weights`` what each of them teaches. Of data without them they are ``None``.
     """
 
     data_name: str
@@ -31,6 +36,10 @@ class GridCases:
     mm_per_pixel: NDArray[np.float64]
     landmark_names: tuple[str, ...]
     landmark_structures: tuple[str, ...]
+    weights: NDArray[np.float32] | None = None
+    absent: NDArray[np.bool_] | None = None
+    masks: tuple[Mapping[str, NDArray[np.bool_]], ...] | None = None
+    mask_weights: tuple[Mapping[str, float], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,6 +56,10 @@ class GridCases:
             self.mm_per_pixel[rows],
             self.landmark_names,
             self.landmark_structures,
+            None if self.weights is None else self.weights[rows],
+            None if self.absent is None else self.absent[rows],
+            None if self.masks is None else tuple(self.masks[i] for i in rows),
+            None if self.mask_weights is None else tuple(self.mask_weights[i] for i in rows),
         )
 
     def of_landmarks(self, rows: NDArray[np.intp]) -> GridCases:
@@ -56,6 +69,8 @@ class GridCases:
             points=self.points[:, rows],
             landmark_names=tuple(self.landmark_names[i] for i in rows),
             landmark_structures=tuple(self.landmark_structures[i] for i in rows),
+            weights=None if self.weights is None else self.weights[:, rows],
+            absent=None if self.absent is None else self.absent[:, rows],
         )
 
     def of_split(self, split: str) -> GridCases:

@@ -21,30 +21,32 @@ class HeatmapTrainingSet:
     """All training tensors of M cases, N landmarks and K structures with masks, on the device.
 
     ``images`` (M, 1, H, W) float16; ``points`` (M, N, 2) float32 grid pixels, NaN where not annotated; ``masks``
-    (M, K, H, W) bool; ``annotated`` (M, K) float32, whether the whole contour is there.
+    (M, K, H, W) bool; ``annotated`` (M, K) float32, whether the whole contour is there; ``positive_weight`` (K,) pixels
+    outside of the masks per pixel within. ``weights`` (M, N) float32 say how much each landmark counts, ``absent`` (M, N) bool
+    which are truly not there; ``None`` that all count alike, and that nobody says.
     """
 
     images: Tensor
     points: Tensor
     masks: Tensor
     annotated: Tensor
+    positive_weight: Tensor
+    weights: Tensor | None = None
+    absent: Tensor | None = None
 
     @classmethod
     def build(cls, cases: GridCases, every: GridCases, structures: tuple[str, ...], device: str) -> HeatmapTrainingSet:
         """Tensors of ``cases``; ``every`` are the same with all landmarks of the contours that make the masks."""
         masks, annotated = contour_masks(every, structures)
+        drawn = torch.from_numpy(masks).to(device)
+        share = drawn.float().mean(dim=(0, 2, 3))
         return cls(
             torch.from_numpy(cases.images)[:, None].to(device),
             torch.from_numpy(cases.points).float().to(device),
-            torch.from_numpy(masks).to(device),
+            drawn,
             torch.from_numpy(annotated).float().to(device),
+            (1 - share) / share.clamp_min(1e-6),
         )
-
-    @property
-    def positive_weight(self) -> Tensor:
-        """(K,) pixels outside of the masks per pixel within."""
-        share = self.masks.float().mean(dim=(0, 2, 3))
-        return (1 - share) / share.clamp_min(1e-6)
 
 
 def contour_masks(cases: GridCases, structures: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

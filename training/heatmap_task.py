@@ -26,6 +26,7 @@ from training.heatmap_targets import heat_pixels
 from training.metrics import FAR_MM
 from training.new_heatmap_network import heatmap_network_definition, new_heatmap_network
 from training.obstructions import add_obstructions
+from training.replay import CaseMix
 from training.sides import mirrored_rows, without_other_side
 
 
@@ -34,7 +35,8 @@ class HeatmapBatch:
     """B radiographs as they are seen in one step.
 
     ``images`` (B, 1, H, W); ``points`` (B, N, 2) grid pixels, NaN where none is seen; ``present`` (B, N) 1 on the image, 0
-    moved off it, NaN where nobody annotated; ``masks`` (B, K, H, W) and ``annotated`` (B, K) of joint networks, K = 0 of others.
+    moved off it or truly absent, NaN where nobody annotated; ``masks`` (B, K, H, W) and ``annotated`` (B, K) of joint networks,
+    K = 0 of others; ``weights`` (B, N) how much each landmark counts, ``None`` that all count 1.
     """
 
     images: Tensor
@@ -42,6 +44,7 @@ class HeatmapBatch:
     present: Tensor
     masks: Tensor
     annotated: Tensor
+    weights: Tensor | None = None
 
 
 class HeatmapTask:
@@ -56,14 +59,18 @@ class HeatmapTask:
         template: Template,
         cases: GridCases,
         held: GridCases | None,
+        mix: CaseMix | None = None,
     ) -> None:
         """``cases`` are those that are trained on, ``held`` those that are not, both with the landmarks that are asked for.
+
+        ``mix`` says which of the cases are replayed, by default none.
 
         Raises :class:`InputError` when images are to be mirrored and a landmark has no partner on the other side.
         """
         self.recipe, self.data, self.template, self.cases, self.held = recipe, data, template, cases, held
         self.optimiser, self.seed, self.device = recipe.optimiser, recipe.seed, data.images.device.type
-        self.steps_per_epoch = max(len(cases) // recipe.optimiser.batch, 1)
+        self.mix = mix or CaseMix(len(cases))
+        self.steps_per_epoch = self.mix.steps(recipe.optimiser.batch)
         self.structures = template.structure_names if recipe.loss.mask_weight > 0 else ()
         alone = without_other_side((*cases.landmark_names, *self.structures)) if recipe.augmentation.mirror > 0 else ()
         if alone:
@@ -113,10 +120,8 @@ class HeatmapTask:
     def batches(self, epoch: int) -> Iterator[HeatmapBatch]:
         """Each image about once, altered at random."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.cases), generator=generator)
-        size = self.recipe.optimiser.batch
-        for step in range(self.steps_per_epoch):
-            yield self.draw_batch(order[step * size : (step + 1) * size], generator)
+        for rows in self.mix.rows(self.recipe.optimiser.batch, generator):
+            yield self.draw_batch(rows, generator)
 
     def draw_batch(self, order: Tensor, generator: torch.Generator) -> HeatmapBatch:
         """The cases in ``order`` (B,), altered at random."""
@@ -133,22 +138,30 @@ class HeatmapTask:
             masks = transform.resample(masks.float()) > 0.5
         mirrored = transform.is_mirrored
         points = torch.where(mirrored[:, None, None], points[:, self.mirrored_rows], points)
+        absent, weights = (
+            None if of is None else self._mirrored(of[order], mirrored) for of in (data.absent, data.weights)
+        )
         if self.structures:
             masks = torch.where(mirrored[:, None, None, None], masks[:, self.mirrored_structures], masks)
             annotated = torch.where(mirrored[:, None], annotated[:, self.mirrored_structures], annotated)
         last = torch.tensor([width - 0.5, height - 0.5], device=points.device)
         on_image = ((points >= -0.5) & (points <= last)).all(dim=2)
         present = torch.where(points.isfinite().all(dim=2), on_image.float(), torch.nan)
-        return HeatmapBatch(
-            images, torch.where(on_image[..., None], points, torch.nan), present, masks.float(), annotated
-        )
+        if absent is not None:
+            present = torch.where(absent, 0.0, present)
+        seen = torch.where(on_image[..., None], points, torch.nan)
+        return HeatmapBatch(images, seen, present, masks.float(), annotated, weights)
+
+    def _mirrored(self, of_landmarks: Tensor, is_mirrored: Tensor) -> Tensor:
+        """What is known of landmarks (B, N), with the sides exchanged in images that are mirrored (B,)."""
+        return torch.where(is_mirrored[:, None], of_landmarks[:, self.mirrored_rows], of_landmarks)
 
     def loss(self, network: nn.Module, batch: HeatmapBatch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its terms; their weights stay the same all along."""
         assert isinstance(network, HeatmapNetwork)
         recipe, output = self.recipe.loss, network(batch.images)
         points = heat_pixels(batch.points, network.stride)
-        loss, terms = heat_loss(output.heat, points, batch.present, network.sigma, recipe)
+        loss, terms = heat_loss(output.heat, points, batch.present, network.sigma, recipe, batch.weights)
         if not self.structures:
             return loss, terms
         assert output.mask_logits is not None

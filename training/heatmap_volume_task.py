@@ -96,7 +96,8 @@ class HeatmapVolumeTask(AlteredVolumesTask):
             reach = recipe.augmentation.absent_mm / recipe.tiles.spacing_mm
         present = torch.where((present == 1) & ~sight.holds(index, reach), torch.zeros_like(present), present)
         points = heat_pixels(index, network.stride)
-        return heat_loss(network(sight.values).heat, points, present, network.sigma, recipe.loss)
+        weights = None if batch.weights is None else batch.weights.to(self.device)
+        return heat_loss(network(sight.values).heat, points, present, network.sigma, recipe.loss, weights)
 
     def locate(self, network: nn.Module, pyramid: Pyramid) -> NDArray[np.float64]:
         """Where the landmarks (N, 3) of one volume are seen, in LPS mm."""

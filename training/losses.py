@@ -14,7 +14,7 @@ from training.recipe import LossRecipe
 def mask_loss(logits: Tensor, masks: Tensor, annotated: Tensor, positive_weight: Tensor, kind: str) -> Tensor:
     """BCE with class weights (DenseSeg), or soft Dice plus plain BCE, of logits and masks (B, S, H, W).
 
-    ``annotated`` (B, S) says which structures count; ``positive_weight`` (S,) is negatives per positive.
+    ``annotated`` (B, S) says which structures count, and how much; ``positive_weight`` (S,) is negatives per positive.
     """
     weight = positive_weight[:, None, None] if kind == "bce" else None
     bce = functional.binary_cross_entropy_with_logits(logits, masks, pos_weight=weight, reduction="none").mean((2, 3))
@@ -34,20 +34,31 @@ def coordinate_error(uv: Tensor, log_scale: Tensor | None, target: Tensor, beta:
     return likelihood * torch.exp(beta * log_scale.detach())
 
 
-def dense_loss(output: DenseShapeOutput, uv: Tensor, masks: Tensor, beta: float) -> Tensor:
+def dense_loss(
+    output: DenseShapeOutput, uv: Tensor, masks: Tensor, beta: float, weights: Tensor | None = None
+) -> Tensor:
     """Coordinate error of uv (B, S, 2, h, w) over the pixels of masks (B, S, h, w), averaged as DenseSeg does:
-    per image and structure by the number of entries + 1, then over both.
+    per image and structure by the number of entries + 1, then over both, each times its ``weights`` (B, S).
     """
     inside = masks[:, :, None]
     error = coordinate_error(output.uv, output.log_scale, uv, beta)
     error = torch.where(inside > 0, error, torch.zeros_like(error))
-    return (error.sum((2, 3, 4)) / (2 * inside.sum((2, 3, 4)) + 1)).mean()
+    of_structures = error.sum((2, 3, 4)) / (2 * inside.sum((2, 3, 4)) + 1)
+    return (of_structures if weights is None else of_structures * weights).mean()
 
 
-def landmark_loss(output: DenseShapeOutput, points: Tensor, landmark_uv: Tensor, stride: int, beta: float) -> Tensor:
+def landmark_loss(
+    output: DenseShapeOutput,
+    points: Tensor,
+    landmark_uv: Tensor,
+    stride: int,
+    beta: float,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Coordinate error of the uv sampled at the true landmarks (B, S, P, 2), against ``landmark_uv`` (S, P, 2).
 
-    Landmarks that are NaN or outside the image do not count.
+    Landmarks that are NaN or outside the image do not count. The errors, times their ``weights`` (B, S, P), are averaged over
+    those that count, whatever their weights: what weighs half teaches half.
     """
     batch, structures, _, height, width = output.uv.shape
     at = (points - (stride - 1) / 2) / stride
@@ -62,7 +73,8 @@ def landmark_loss(output: DenseShapeOutput, points: Tensor, landmark_uv: Tensor,
 
     log_scale = None if output.log_scale is None else sample(output.log_scale)
     error = coordinate_error(sample(output.uv), log_scale, landmark_uv, beta).mean(-1)
-    return ((error * counts).sum(2) / counts.sum(2).clamp_min(1)).mean()
+    error = error * counts if weights is None else error * counts * weights
+    return (error.sum(2) / counts.sum(2).clamp_min(1)).mean()
 
 
 def smoothness_loss(uv: Tensor, masks: Tensor) -> Tensor:
@@ -82,10 +94,14 @@ def total_loss(
     views: Tensor,
     positive_weight: Tensor,
     recipe: LossRecipe,
+    mask_weights: Tensor | None = None,
+    point_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum and its terms.
 
-    ``masks`` (B, S, H, W) on the grid, ``uv`` (B, S, 2, h, w) on the network's; ``views`` (B,) positions in ``VIEWS``.
+    ``masks`` (B, S, H, W) on the grid, ``uv`` (B, S, 2, h, w) on the network's; ``views`` (B,) positions in ``VIEWS``;
+    ``annotated`` (B, S) what the uv map of a structure teaches, 0 where it is not known, ``mask_weights`` (B, S) its mask, by
+    default the same, ``point_weights`` (B, S, P) each of its landmarks, by default 1.
     """
     stride = masks.shape[2] // uv.shape[3]
     output = DenseShapeOutput(
@@ -97,12 +113,13 @@ def total_loss(
     if recipe.likelihood == "l1":
         output = output._replace(log_scale=None)
     coarse = functional.avg_pool2d(masks, stride) if stride > 1 else masks
-    inside = (coarse > 0.5).float() * annotated[:, :, None, None]
-    terms = {"mask": mask_loss(output.mask_logits, masks, annotated, positive_weight, recipe.mask)}
+    inside = (coarse > 0.5).float() * (annotated > 0).float()[:, :, None, None]
+    of_masks = annotated if mask_weights is None else mask_weights
+    terms = {"mask": mask_loss(output.mask_logits, masks, of_masks, positive_weight, recipe.mask)}
     if recipe.dense_weight > 0:
-        terms["dense"] = dense_loss(output, uv, inside, recipe.beta)
+        terms["dense"] = dense_loss(output, uv, inside, recipe.beta, annotated)
     if recipe.landmark_weight > 0:
-        terms["landmark"] = landmark_loss(output, points, landmark_uv, stride, recipe.beta)
+        terms["landmark"] = landmark_loss(output, points, landmark_uv, stride, recipe.beta, point_weights)
     if recipe.smoothness_weight > 0:
         terms["smoothness"] = smoothness_loss(output.uv, inside)
     if output.view_logits is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.geometry.read_level import level_grids, read_level
 from DenseLandmarksLib.models.intensity import IntensityRecipe, normalised
@@ -42,10 +43,15 @@ def spacings_of(levels: LevelsRecipe, folder: Path) -> tuple[float, ...]:
 
 
 def read_pyramid(path: Path, spacings_mm: Sequence[float], intensity: IntensityRecipe) -> StoredPyramid:
-    """All levels of one volume, normalised, in the steps that a packed file has."""
+    """All levels of one volume of a file."""
     image = read_image(path)
     if image.is_radiograph:
         raise InputError(f"expected a volume, {path} is one slice. Choose a recipe for radiographs.")
+    return pyramid_of(image, spacings_mm, intensity)
+
+
+def pyramid_of(image: MedicalImage, spacings_mm: Sequence[float], intensity: IntensityRecipe) -> StoredPyramid:
+    """All levels of one volume, normalised, in the steps that a packed file has."""
     grids = level_grids(image.geometry, spacings_mm)
     levels = []
     limits = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,6 +124,7 @@ class Trainer:
         average = running_mean(optimiser.ema) if optimiser.ema > 0 else None
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True) if average else None
         self.epoch = 0
+        self._pull, self._anchors = 0.0, dict[str, Tensor]()
 
     @property
     def best_network(self) -> nn.Module:
@@ -148,22 +150,42 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
 
+    def pull_to(self, weights: Mapping[str, Tensor], pull: float) -> None:
+        """Add ``pull * sum((w - w0) ** 2)`` to the loss from now on, over the parameters that are among ``weights`` w0.
+
+        L2-SP (Li, Grandvalet and Davoine 2018). Those of another shape, which have grown, are free.
+        """
+        own = dict(self.network.named_parameters())
+        same = {name: w0 for name, w0 in weights.items() if name in own and own[name].shape == w0.shape}
+        self._pull, self._anchors = pull, {name: w0.to(own[name]).detach() for name, w0 in same.items()}
+
+    def _pulled(self) -> Tensor:
+        own = dict(self.network.named_parameters())
+        return self._pull * torch.stack([(own[name] - w0).square().sum() for name, w0 in self._anchors.items()]).sum()
+
     def _batches(self) -> Iterator[Any]:
         """Those of an epoch of the data; or, where the recipe counts steps, of as many passes over them as it takes."""
         passes = -(-self.steps_per_epoch // self.task.steps_per_epoch)
         of_passes = (self.task.batches(self.epoch * passes + number) for number in range(passes))
         return islice(chain.from_iterable(of_passes), self.steps_per_epoch)
 
-    def run_epoch(self) -> dict[str, float]:
-        """Train one epoch; returns the mean of each loss term. Raises :class:`InputError` when the loss is no number."""
+    def run_epoch(self, between_steps: Callable[[int], None] = lambda step: None) -> dict[str, float]:
+        """Train one epoch; returns the mean of each loss term. Raises :class:`InputError` when the loss is no number.
+
+        ``between_steps`` is called before each step with its number in the epoch, and may raise what ends it.
+        """
         steps = self.steps_per_epoch
         # Dropout draws from torch's own generator.
         torch.manual_seed(self.task.seed * 1_000_003 + self.epoch)
         sums: dict[str, float] = {}
         self.network.train()
         for step, batch in enumerate(self._batches()):
+            between_steps(step)
             progress = (self.epoch + step / steps) / self.task.optimiser.epochs
             loss, terms = self.task.loss(self.network, batch, progress)
+            if self._anchors:
+                terms = {**terms, "pull": self._pulled()}
+                loss = loss + terms["pull"]
             if not torch.isfinite(loss):
                 raise InputError(
                     f"expected a finite loss, got {float(loss.detach())} in epoch {self.epoch}. Lower optimiser.learning_rate, or "
@@ -200,8 +222,16 @@ def start_with(trainer: Trainer, parent: Bundle) -> None:
 
 def save_checkpoint(path: Path, trainer: Trainer) -> None:
     """Write the run's state (tensors and plain values only)."""
-    with write_beside_and_rename(path) as beside:
-        torch.save(trainer.state(), beside)
+    write_checkpoint(path, trainer.state())
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a :meth:`Trainer.state`; raises ``OSError`` where the disk is full, and leaves an older file as it was."""
+    with write_beside_and_rename(path) as beside, beside.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch hides what the disk said
+            raise OSError(errno.ENOSPC, f"{path.name} could not be written") from error
 
 
 def read_checkpoint(path: Path, device: str) -> dict[str, Any]:

@@ -24,11 +24,13 @@ class SeenCase:
     points_lps_mm : (L, 3) where landmarks are seen, NaN where none is, or nobody knows.
     present : (L,) 1 where a landmark is in the volume, 0 where it truly is not, NaN where nobody knows or it is close to
         the border of what was cut.
+    weights : (L,) how much each landmark counts, ``None`` where all count 1.
     """
 
     pyramid: SeenPyramid
     points_lps_mm: Tensor
     present: Tensor
+    weights: Tensor | None = None
 
 
 def draw_seen(
@@ -38,11 +40,13 @@ def draw_seen(
     mirrored_rows: Tensor,
     recipe: VolumeAlterationRecipe,
     generator: torch.Generator,
+    weights: Tensor | None = None,
 ) -> SeenCase:
     """One volume, altered at random.
 
     ``points_lps_mm`` (L, 3) are stored positions, NaN where unknown; ``absent`` (L,) says which are truly not there;
-    ``mirrored_rows`` (L,) is the landmark that takes each one's place in a mirrored volume.
+    ``mirrored_rows`` (L,) is the landmark that takes each one's place in a mirrored volume; ``weights`` (L,) how much
+    each counts.
     """
 
     def uniform(limit: float) -> float:
@@ -76,7 +80,8 @@ def draw_seen(
     points = torch.where((present == 1)[:, None], points, torch.nan)
     if is_mirrored:
         points, present = points[mirrored_rows], present[mirrored_rows]
-    return SeenCase(SeenPyramid(stored, seen, generator), points, present)
+        weights = None if weights is None else weights[mirrored_rows]
+    return SeenCase(SeenPyramid(stored, seen, generator), points, present, weights)
 
 
 def _rotation(recipe: VolumeAlterationRecipe, generator: torch.Generator) -> Tensor:

@@ -26,7 +26,8 @@ class VolumeCases:
     """M volumes at K levels, with L landmarks.
 
     ``points_lps_mm`` (M, L, 3) NaN where not annotated or absent, ``absent`` (M, L) where a landmark is truly not there,
-    ``intensity`` how the values were normalised, ``None`` where nobody says.
+    ``intensity`` how the values were normalised, ``None`` where nobody says; ``weights`` (M, L) how much each landmark
+    counts, ``None`` where all count 1.
     """
 
     data_name: str
@@ -38,6 +39,7 @@ class VolumeCases:
     landmark_names: tuple[str, ...]
     landmark_structures: tuple[str, ...]
     intensity: IntensityRecipe | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,6 +59,7 @@ class VolumeCases:
             pyramids=tuple(self.pyramids[i] for i in rows),
             points_lps_mm=self.points_lps_mm[rows],
             absent=self.absent[rows],
+            weights=None if self.weights is None else self.weights[rows],
         )
 
     def of_split(self, split: str) -> VolumeCases:

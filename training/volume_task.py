@@ -94,7 +94,10 @@ class VolumeTask(AlteredVolumesTask):
 
         outputs, logits = network([case.pyramid for case in batch.seen], before, levels)
         presence = logits if network.presence is not None else None
-        loss, terms = volume_loss(outputs, presence, truth, batch.present.to(self.device), weights, recipe.loss)
+        of_landmarks = None if batch.weights is None else batch.weights.to(self.device)
+        loss, terms = volume_loss(
+            outputs, presence, truth, batch.present.to(self.device), weights, recipe.loss, of_landmarks
+        )
         # The log of a run has the same columns in all epochs.
         untrained = range(levels, len(recipe.levels.spacings_mm))
         return loss, terms | {f"level_{number}": torch.tensor(torch.nan) for number in untrained}

@@ -44,6 +44,8 @@ class CaseState:
     accepted : structures whose mask a person found right.
     strength : 0 to 1, how far corrections take their neighbours along.
     new_landmarks : entries for the library's template extension that were defined in this case.
+    blind : landmarks that were decided without a prediction in sight, see :mod:`~.blind`.
+    is_chosen_for_comparison : it was begun to be decided blind, so that models can be compared on it.
     propagation : what corrections will move; follows from the rest. ``None`` where the landmarks are known one by one,
         as a model without a template says them: then a correction moves nobody else.
     """
@@ -55,6 +57,8 @@ class CaseState:
     accepted: frozenset[str] = frozenset()
     strength: float = 1.0
     new_landmarks: tuple[NewLandmark, ...] = ()
+    blind: frozenset[str] = frozenset()
+    is_chosen_for_comparison: bool = False
     propagation: Propagation | None = field(default=None, repr=False)
 
     @property

@@ -28,6 +28,8 @@ def edit_to_record(edit: Edit, store: ArrayStore) -> dict[str, Any]:
             fields = {"landmark": landmark.to_dict(), "index_ijk": list(index_ijk)}
         case edits.LookUp(landmarks):
             fields = {"landmarks": [landmark.to_dict() for landmark in landmarks]}
+        case edits.Seen(seen):
+            fields = {"edit": edit_to_record(seen, store)}
         case edits.Restore(state):
             fields = {"state": state_to_record(state, store)}
         case _:
@@ -70,6 +72,13 @@ def edit_from_record(record: dict[str, Any], store: ArrayStore) -> Edit:
             return edits.LookUp(tuple(NewLandmark.from_dict(raw) for raw in record["landmarks"]))
         case "Import":
             return edits.Import(tuple(_imported(raw) for raw in record["rows"]))
+        case "StartBlind":
+            return edits.StartBlind(tuple((str(name), str(structure)) for name, structure in record["landmarks"]))
+        case "Seen":
+            seen = edit_from_record(record["edit"], store)
+            if not isinstance(seen, edits.Move | edits.Place | edits.Absent | edits.Import):
+                raise TypeError(f"expected an edit of landmarks, got {type(seen).__name__}")
+            return edits.Seen(seen)
         case "Restore":
             return edits.Restore(state_from_record(record["state"], store))
         case kind:

@@ -135,6 +135,20 @@ class Import:
     rows: tuple[ImportedRow, ...]
 
 
+@dataclass(frozen=True)
+class StartBlind:
+    """The case becomes one to compare models on: as nobody predicted it, with these (name, structure) to be placed."""
+
+    landmarks: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An edit by a person who saw a prediction that was taken back since: nothing that it decides is blind."""
+
+    edit: Move | Place | Absent | Import
+
+
 @dataclass(frozen=True, eq=False)
 class Restore:
     """The case is again as it was in another revision."""
@@ -157,5 +171,7 @@ Edit = (
     | Define
     | LookUp
     | Import
+    | StartBlind
+    | Seen
     | Restore
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from DenseLandmarksLib.annotation.blind import refuse_prediction
 from DenseLandmarksLib.annotation.case_state import ModelAnswer
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
@@ -54,8 +55,10 @@ class PredictionRequest:
     ) -> None:
         """Ask for the prediction of the session's image. The ``client`` must have no other request meanwhile.
 
-        Raises :class:`InputError` where there is no such model, and where it is for another kind of image.
+        Raises :class:`InputError` where there is no such model, where it is for another kind of image, and where nothing
+        is placed yet in a case chosen for comparison.
         """
+        refuse_prediction(session.state)
         self._session, self._client = session, client
         self._geometry = image.geometry
         self._description = read_description(find_bundle(model))

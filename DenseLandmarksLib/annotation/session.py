@@ -6,7 +6,7 @@ Each command is an edit: it is in the journal before it returns, and it can be t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from DenseLandmarksLib.annotation.journal import Journal, JournalContents, Journ
 from DenseLandmarksLib.annotation.library.case import LibraryCase, Saved
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.recovery import abandoned_work, discard, state_token
+from DenseLandmarksLib.annotation.sight import Sight
 from DenseLandmarksLib.annotation.why_here import known_evidence
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import user_data_folder
@@ -59,7 +60,8 @@ class Session:
         self._journals = (data_folder or user_data_folder()) / JOURNALS / case.id
         self._journal: Journal | None = None
         self._states, self._history = [base], History()
-        self._watchers: list[Callable[[CaseState], None]] = []
+        self._sight = Sight(base)
+        self._watchers: list[Callable[[CaseState], None]] = [self._sight.look]
         self.recoverable = abandoned_work(self._journals, case)
 
     # What there is.
@@ -202,6 +204,10 @@ class Session:
         """The case is again as it was in a revision (``case.load(3)[0]``), or in a scene that was saved."""
         self._do(edits.Restore(state))
 
+    def start_blind(self, landmarks: Sequence[tuple[str, str]]) -> None:
+        """Begin to decide this case without a model's help: nothing predicted, these (name, structure) to be placed."""
+        self._do(edits.StartBlind(tuple((name, structure) for name, structure in landmarks)))
+
     # Taking back, keeping.
 
     def undo(self) -> None:
@@ -236,9 +242,7 @@ class Session:
         if self._history.edits:
             raise InputError("expected to recover before anything else is done, got a case with edits. Open it again.")
         base, _ = self.case.load(work.header.base_revision)
-        states = [base]
-        for edit in work.history.edits:
-            states.append(apply_edit(states[-1], edit))
+        states = self._sight.replay(base, work.history.edits)
         self._journal = Journal.go_on(work)
         self._states, self._history, self.revision = states, work.history, work.saved_revision
         self.recoverable = tuple(other for other in self.recoverable if other is not work)
@@ -251,7 +255,7 @@ class Session:
 
     def _do(self, edit: Edit) -> None:
         before = self.state
-        after = apply_edit(before, edit)
+        edit, after = self._sight.apply(before, edit, self._history.index)
         if after is before:
             return
         if isinstance(edit, edits.Move | edits.Place):

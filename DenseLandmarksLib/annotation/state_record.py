@@ -57,6 +57,8 @@ def state_to_record(state: CaseState, store: Store) -> dict[str, Any]:
         "painted": {name: put_mask(mask, store) for name, mask in state.painted.items()},
         "accepted": sorted(state.accepted),
         "new_landmarks": [landmark.to_dict() for landmark in state.new_landmarks],
+        "blind": sorted(state.blind),
+        "is_chosen_for_comparison": state.is_chosen_for_comparison,
     }
 
 
@@ -90,10 +92,13 @@ def state_from_record(record: Mapping[str, Any], store: Store) -> CaseState:
             accepted=frozenset(_text(name) for name in record["accepted"]),
             strength=float(record["strength"]),
             new_landmarks=tuple(NewLandmark.from_dict(raw) for raw in record["new_landmarks"]),
+            # Revisions and journals of before did not keep these two: nothing in them is known to be blind.
+            blind=frozenset(_text(name) for name in record.get("blind", ())),
+            is_chosen_for_comparison=_truth(record.get("is_chosen_for_comparison", False)),
         )
         wrong = [name for name, mask in state.painted.items() if mask.shape != geometry.size[::-1]]
-        if wrong or not 0 <= state.strength <= 1:
-            raise ValueError("masks of another size, or a strength that cannot be")
+        if wrong or not 0 <= state.strength <= 1 or not state.blind <= set(landmarks.names):
+            raise ValueError("masks of another size, a strength that cannot be, or names of no landmark")
         # What corrections will move follows from the rest; the positions are those that were saved.
         return replace(state.with_predicted(landmarks), landmarks=landmarks)
     except InputError:
@@ -115,4 +120,10 @@ def _from_json(values: ArrayLike, columns: int) -> NDArray[np.float64]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {value!r}")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, got {value!r}")
     return value

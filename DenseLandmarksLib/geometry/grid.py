@@ -84,6 +84,17 @@ class Grid:
         full = _interpolation(inner.shape[0], full_height) @ np.ascontiguousarray(wide.T)
         return np.asarray(full >= 0.5)
 
+    def mask_from_image(self, mask_yx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask on the pixels of the stored image on the grid (height, width): half or more of what a pixel covers."""
+        top, left, height, width = self.inner
+        seen = self.view.see(mask_yx).astype(np.float32)
+        wide = _interpolation(seen.shape[1], width) @ np.ascontiguousarray(seen.T)
+        grid = np.zeros(self.size, bool)
+        grid[top : top + height, left : left + width] = (
+            _interpolation(seen.shape[0], height) @ np.ascontiguousarray(wide.T)
+        ) >= 0.5
+        return grid
+
 
 def _interpolation(count: int, new_count: int) -> csr_array:
     """Weights (new_count, count) that resample ``count`` pixels in a row: linear, and over all covered ones to fewer.

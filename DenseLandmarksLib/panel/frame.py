@@ -16,6 +16,7 @@ from DenseLandmarksLib.panel.slicer_worker import slicer_launch
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.workbench import Workbench
 from DenseLandmarksLib.worker.client import Worker
+from DenseLandmarksLib.worker.launch import TRAINING
 
 STATUS_LINE_MS = 8000
 
@@ -57,7 +58,13 @@ class Frame:
         self.parameters: Any = None
         self.sections: tuple[Section, ...] = ()
         self.is_entered = False
-        self.bench = Workbench(scene, self.settings.who, self._tell, lambda: Worker(slicer_launch()))
+        self.bench = Workbench(
+            scene,
+            self.settings.who,
+            self._tell,
+            lambda: Worker(slicer_launch()),
+            launch_training=lambda: slicer_launch(TRAINING),
+        )
 
     @property
     def volume(self) -> Node | None:

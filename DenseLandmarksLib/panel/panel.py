@@ -14,6 +14,7 @@ from DenseLandmarksLib.panel.landmark_section import LandmarkSection
 from DenseLandmarksLib.panel.model_section import ModelSection
 from DenseLandmarksLib.panel.notice import Notice
 from DenseLandmarksLib.panel.predict_section import PredictSection
+from DenseLandmarksLib.panel.retrain_section import RetrainSection
 from DenseLandmarksLib.panel.save_section import SaveSection
 from DenseLandmarksLib.panel.views import show_image
 from DenseLandmarksLib.scene.nodes import Node
@@ -41,6 +42,7 @@ class Panel(Frame):
             PredictSection(self, self.image_section),
             LandmarkSection(self),
             SaveSection(self),
+            RetrainSection(self),
         )
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)

@@ -1,4 +1,4 @@
-"""How the worker is started from 3D Slicer: by PythonSlicer, the interpreter that brings Slicer's packages along."""
+"""How processes are started from 3D Slicer: by PythonSlicer, the interpreter that brings Slicer's packages along."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import shutil
 from slicer.i18n import tr as _
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.worker.launch import Launch
+from DenseLandmarksLib.worker.launch import SERVER, Launch
 
 
-def slicer_launch() -> Launch:
-    """The command and environment of the worker; raises :class:`InputError` where there is no PythonSlicer.
+def slicer_launch(module: str = SERVER) -> Launch:
+    """The command and environment of the worker, or of another module; raises :class:`InputError` without PythonSlicer.
 
     Slicer puts PythonSlicer on its own PATH, and runs it with its own environment (``executePythonModule`` in Slicer's
     ``slicer/util.py``): PythonSlicer sets what it needs anyway, and an environment without Slicer's values
@@ -26,4 +26,4 @@ def slicer_launch() -> Launch:
                 "Install 3D Slicer again from its own package, and start it by its own icon."
             )
         )
-    return Launch.with_interpreter(python)
+    return Launch.with_interpreter(python, module=module)

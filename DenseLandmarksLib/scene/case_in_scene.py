@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from DenseLandmarksLib.annotation.apply_edit import fits
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.case import Saved
 from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.annotation.take_prediction import fits
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.evidence import EvidenceMap
 from DenseLandmarksLib.scene.carry_out import Tell, attempt, carry_out

@@ -18,15 +18,18 @@ from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.annotation.worklist import Worklist
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.scene.annotate_blind import annotate_blind
 from DenseLandmarksLib.scene.carry_out import Tell, attempt
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
 from DenseLandmarksLib.scene.case_of_volume import find_case
 from DenseLandmarksLib.scene.desk import Desk
 from DenseLandmarksLib.scene.nodes import Node
 from DenseLandmarksLib.scene.predicting import Predicting
+from DenseLandmarksLib.scene.retraining import LibraryRetraining, own_training
 from DenseLandmarksLib.scene.saved_case import SavedCase, saved_cases
 from DenseLandmarksLib.scene.why_here import WhyHere
 from DenseLandmarksLib.worker.client import Worker
+from DenseLandmarksLib.worker.launch import Launch
 
 P = ParamSpec("P")
 
@@ -44,6 +47,7 @@ class Workbench:
     worklist : its landmarks in an order of doubt that stays until another case or prediction comes.
     predicting : the worker, and the prediction that it was asked for last.
     why : the question why a landmark is where it is.
+    retraining : the process that learns from the library, or did so last.
     library : where cases are kept; see :meth:`need_library`.
     version : another number whenever there is something new to show.
     lines : what the person was told, the newest last.
@@ -56,11 +60,12 @@ class Workbench:
         tell: Tell,
         make_worker: Callable[[], Worker] = Worker,
         data_folder: Path | None = None,
+        launch_training: Callable[[], Launch] = own_training,
     ) -> None:
         """``scene`` is a vtkMRMLScene, ``tell`` takes one line for the person; ``data_folder`` is the user's unless given.
 
-        ``make_worker`` is called when something is predicted for the first time. Raises :class:`InputError` as
-        :class:`Desk` does.
+        ``make_worker`` is called when something is predicted for the first time, ``launch_training`` whenever a model is
+        retrained. Raises :class:`InputError` as :class:`Desk` does.
         """
         self._scene, self._tell_person = scene, tell
         self.lines: list[str] = []
@@ -70,6 +75,7 @@ class Workbench:
         self.library: Library | None = None
         self.predicting = Predicting(make_worker)
         self.why = WhyHere(lambda: self.predicting.worker)
+        self.retraining = LibraryRetraining(launch_training, self.desk.data_folder)
         self.worklist = Worklist(())
         self._watched: Session | None = None
         self._seen: object = None
@@ -116,10 +122,10 @@ class Workbench:
             problem = "" if self.predicting.run is None else self.predicting.run.status.problem
             if problem:
                 self.tell(problem)
-        has_changed, problem = self.why.poll()
-        self.version += has_changed
-        if problem:
-            self.tell(problem)
+        for has_changed, line in (self.why.poll(), self.retraining.poll(self.library, self._saved())):
+            self.version += has_changed
+            if line:
+                self.tell(line)
         self._look()
 
     # Libraries and cases.
@@ -175,6 +181,10 @@ class Workbench:
         if opened_next is not None:
             self._take_up(opened_next)
         return opened_next
+
+    def annotate_blind(self, model: str) -> CaseInScene | None:
+        """Save the case in hand and open one to compare models on; see :func:`~.annotate_blind.annotate_blind`."""
+        return annotate_blind(self, model)
 
     def take_volume(self, volume: Node | None) -> CaseInScene | None:
         """Have the case of a volume in hand: the one that is open, or one that the library has; else ``None``.
@@ -281,13 +291,24 @@ class Workbench:
         self.predicting.restart()
         self.version += 1
 
+    def retrain(self, model: str, device: str = "auto") -> None:
+        """Save the case in hand, and start a process that learns from the library. Raises :class:`InputError`."""
+        if self.case is not None and self.case.settle() and self.case.session.unsaved:
+            self.case.save()
+        self.retraining.start(self.need_library(), model, device)
+        self.version += 1
+
     def close(self) -> None:
-        """Close the cases and end the worker; what is unsaved can be recovered."""
+        """Close the cases and end the worker; what is unsaved can be recovered, and a retraining goes on."""
         self.desk.close()
         self.restart_worker()
         self._take_up(None)
 
     # Keeping up.
+
+    def _saved(self) -> object:
+        """Another value whenever the case in hand was saved, or is another one."""
+        return None if self.session is None else (self.session.case.id, self.session.revision)
 
     def _take_up(self, case: CaseInScene | None) -> None:
         if case is not self.case:

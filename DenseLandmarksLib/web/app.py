@@ -17,6 +17,7 @@ from DenseLandmarksLib.web.model_section import ModelSection
 from DenseLandmarksLib.web.notice import Notice
 from DenseLandmarksLib.web.page import draw_page
 from DenseLandmarksLib.web.predict_section import PredictSection
+from DenseLandmarksLib.web.retrain_section import RetrainSection
 from DenseLandmarksLib.web.save_section import SaveSection
 from DenseLandmarksLib.web.state import Frame
 from DenseLandmarksLib.web.views import Views
@@ -39,7 +40,8 @@ class BrowserApp:
         self.notice, self.image = Notice(frame), ImageSection(frame, app.scene)
         self.model, self.predict = ModelSection(frame), PredictSection(frame, self.image.side)
         self.landmarks, self.save = LandmarkSection(frame), SaveSection(frame)
-        sections = (self.image, self.model, self.predict, self.landmarks, self.save)
+        before = (self.image, self.model, self.predict, self.landmarks, self.save)
+        sections = (*before, RetrainSection(frame, len(before)))
         frame.sections = (*sections, self.notice)
         self._shown: object = None
         self._ticking: asyncio.Task[None] | None = None

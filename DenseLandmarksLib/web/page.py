@@ -16,7 +16,9 @@ from DenseLandmarksLib.web.views import Views
 
 _FOLDER = Path(__file__).resolve().parent / "browser"
 _AT = "__dense_landmarks"
-TITLES = ("1  Image", "2  Model", "3  Predict", "4  Landmarks", "5  Save and export")
+TITLES = ("1  Image", "2  Model", "3  Predict", "4  Landmarks", "5  Save and export", "6  Retrain")
+# Unfolded when somebody comes: all but the last, which few need each time.
+_OPEN_AT_FIRST = list(range(len(TITLES) - 1))
 _DEFAULTS: Mapping[str, Any] = {
     "VBtn": {"density": "comfortable", "variant": "tonal", "size": "small"},
     "VSelect": {
@@ -53,7 +55,7 @@ def draw_page(server: Any, notice: Notice, sections: tuple[Section, ...], views:
     """Draw it; ``sections`` from top to bottom, in the order of the panel."""
     server.enable_module({"serve": {_AT: str(_FOLDER)}, "scripts": [f"{_AT}/page.js"], "styles": [f"{_AT}/page.css"]})
     server.state.update(
-        {"trame__title": "DenseLandmarks", "trame__favicon": "favicon.ico", "open_sections": list(range(len(sections)))}
+        {"trame__title": "DenseLandmarks", "trame__favicon": "favicon.ico", "open_sections": _OPEN_AT_FIRST}
     )
     rca.initialize(server)
     with VAppLayout(server, vuetify_config=_CONFIG), html.Div(classes="page"):

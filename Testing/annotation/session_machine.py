@@ -36,6 +36,7 @@ IMAGE = chest_image(TEMPLATE)
 ANSWERS = (perfect_answer(TEMPLATE, IMAGE), perfect_answer(TEMPLATE, IMAGE, lost=("heart",), shift_px=(1.0, -1.0)))
 NAMES = TEMPLATE.landmark_names[::7]
 STRUCTURES = TEMPLATE.structure_names
+STRUCTURE_OF = {name: structure.name for structure in TEMPLATE.structures for name in structure.landmark_names}
 ELSEWHERE = NewLandmark("elsewhere", "right_lung", (0.1, 0.2), "defined in another case")
 
 some_names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True)
@@ -62,6 +63,8 @@ def sight(state: CaseState) -> Sight:
         state.strength,
         state.new_landmarks,
         state.accepted,
+        state.blind,
+        state.is_chosen_for_comparison,
         tuple((name, int(mask.sum())) for name, mask in state.painted.items()),
         state.answer is not None,
     )
@@ -76,6 +79,7 @@ class Expected:
     index: int = 0
     saved: int = 0
     base: int = 0
+    has_seen: bool = False
     revisions: list[tuple[Sight, dict[str, tuple[Presence, Review]]]] = field(default_factory=list)
 
     def did(self, seen: Sight, words: dict[str, tuple[Presence, Review]]) -> None:
@@ -118,6 +122,7 @@ class SessionMachine(RuleBasedStateMachine):
     def check(self) -> None:
         SessionMachine.steps += 1
         state, expected = self.session.state, self.expected
+        expected.has_seen = expected.has_seen or state.answer is not None
         assert sight(state) == expected.seen[expected.index]
         landmarks = state.landmarks
         now = expected.now
@@ -127,6 +132,8 @@ class SessionMachine(RuleBasedStateMachine):
             else:
                 assert review is Review.PREDICTED, name
         assert set(now) <= set(landmarks.names)
+        assert state.blind <= set(now)
+        assert not any(now[name][1] is Review.UNSURE for name in state.blind)
         assert self.session.can_undo == (expected.index > 0)
         assert self.session.can_redo == (expected.index < len(expected.seen) - 1)
         assert self.session.unsaved == (expected.index != expected.saved)
@@ -134,13 +141,19 @@ class SessionMachine(RuleBasedStateMachine):
     def command(self, act: Any, words: dict[str, tuple[Presence, Review]]) -> None:
         """``act`` changes what people decided to ``words``; refused or without effect, nothing may have happened."""
         before = self.session.state
+        words_before = self.expected.now
         try:
             act()
         except InputError as error:
             refusal = str(error)
             assert self.session.state is before and "\n" not in refusal  # noqa: PT018
         else:
-            if self.session.state is not before:
+            after = self.session.state
+            gained = after.blind - before.blind
+            assert not (gained and (after.answer is not None or self.expected.has_seen)), "it was in sight"
+            kept = {name for name in before.blind & after.blind if words.get(name) != words_before.get(name)}
+            assert not (kept and after.answer is not None), "what was touched is blind no more"
+            if after is not before:
                 self.expected.did(sight(self.session.state), words)
         self.check()
 
@@ -247,6 +260,13 @@ class SessionMachine(RuleBasedStateMachine):
     def unpaint(self, structure: str) -> None:
         self.command(lambda: self.session.unpaint(structure), self.expected.now)
 
+    @rule(names=some_names)
+    def start_blind(self, names: list[str]) -> None:
+        is_first = self.expected.index == 0
+        self.command(lambda: self.session.start_blind([(name, STRUCTURE_OF[name]) for name in names]), {})
+        if is_first and self.session.state.is_chosen_for_comparison and self.session.state.answer is None:
+            self.expected.has_seen = False
+
     @rule(which=st.integers(0, len(ANSWERS) - 1))
     def take_a_prediction(self, which: int) -> None:
         self.command(lambda: self.session.take(ANSWERS[which], IMAGE.geometry), self.expected.now)
@@ -325,6 +345,7 @@ class SessionMachine(RuleBasedStateMachine):
             for work in self.session.recoverable:
                 self.session.discard(work)
             self.opened_anew()
+        self.expected.has_seen = False  # what was undone before an edit took its place is in no journal
         self.check()
 
     @rule()
@@ -337,6 +358,7 @@ class SessionMachine(RuleBasedStateMachine):
         else:
             assert not self.session.recoverable
             self.opened_anew()
+        self.expected.has_seen = False
         self.check()
 
     def opened_anew(self) -> None:

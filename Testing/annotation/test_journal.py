@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edit_record import edit_from_record, edit_to_record
 from DenseLandmarksLib.annotation.edits import (
@@ -28,7 +30,9 @@ from DenseLandmarksLib.annotation.edits import (
     Place,
     Reset,
     Restore,
+    Seen,
     SetStrength,
+    StartBlind,
     TakePrediction,
     Unpaint,
     Unsure,
@@ -85,7 +89,12 @@ def test_every_kind_of_edit_comes_back_as_it_was(journal: Journal, chest_templat
         LookUp((new,)),
         Import((ImportedRow("a", "heart", Presence.PRESENT, Review.PLACED, (1.0, 2.0, 0.0)),)),
         Import((ImportedRow("a", "heart", Presence.ABSENT, Review.CORRECTED),)),
+        StartBlind((("a", "heart"), ("b", 'quote"'))),
+        Seen(Place("c", "heart", (0.1, 0.2, 0.3))),
+        Seen(Import((ImportedRow("a", "heart", Presence.ABSENT, Review.CORRECTED),))),
     )
+    kinds = {type(edit) for edit in edits} | {Restore}
+    assert kinds == set(get_args(Edit)), "an edit of another kind may be lost"
     write_all(journal, edits)
     read = read_journal(killed(journal))
     assert (read.header, read.damage) == (HEADER, "")
@@ -108,12 +117,14 @@ def test_every_kind_of_edit_comes_back_as_it_was(journal: Journal, chest_templat
 def test_a_whole_state_comes_back(journal: Journal, chest_template: Template) -> None:
     image = chest_image(chest_template)
     state = CaseState(image.geometry, strength=0.5, new_landmarks=(NewLandmark("x", "heart", (0.5, 0.25)),))
+    state = apply_edit(apply_edit(state, StartBlind((("a", "heart"),))), Place("a", "heart", (1.0, 2.0, 0.0)))
     record = edit_to_record(Restore(state), journal.store)
     back = edit_from_record(record, journal.store)
     assert isinstance(back, Restore)
     assert back.state.geometry == state.geometry
     assert back.state.new_landmarks == state.new_landmarks
     assert back.state.strength == 0.5
+    assert (back.state.blind, back.state.is_chosen_for_comparison) == ({"a"}, True)
 
 
 def test_undo_redo_and_saves_are_remembered(journal: Journal) -> None:
@@ -232,6 +243,7 @@ def test_a_killed_process_leaves_all_that_it_had_answered(tmp_path: Path) -> Non
     code = """
 import sys
 from pathlib import Path
+from typing import get_args
 from DenseLandmarksLib.annotation.journal import Journal, JournalHeader
 from DenseLandmarksLib.annotation.edits import Move
 journal = Journal.start(Path(sys.argv[1]), JournalHeader("l", "c", 0, "w", "t"))

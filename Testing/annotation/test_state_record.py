@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from DenseLandmarksLib.annotation.edits import (
     Paint,
     Place,
     SetStrength,
+    StartBlind,
     TakePrediction,
     Unsure,
 )
@@ -48,6 +49,8 @@ def worked_on(template: Template) -> CaseState:
     painted[0, 40:90, 55:70] = np.random.default_rng(0).random((50, 15)) > 0.4
     apex = NewLandmark("Apex ä", "heart", (0.31, 0.8), "lowest left", ("SCT", "1", "Apex"), "")
     edits: list[Edit] = [
+        StartBlind((("heart_20", "heart"), ("left_lung_10", "left_lung"))),
+        Place("heart_20", "heart", (65.1, 68.2, 0.0)),
         TakePrediction(answer, image.geometry),
         SetStrength(0.37),
         Move((("heart_03", (70.1, 66.7, 0.0)), ("right_lung_10", (20.25, 30.125, 0.0)))),
@@ -92,7 +95,9 @@ def assert_same_case(got: CaseState, wanted: CaseState) -> None:
     assert field is not None
     prediction = replace(wanted.answer.prediction, uv_field=only_inside(field))
     wanted = replace(wanted, answer=replace(wanted.answer, prediction=prediction), painted=dict(wanted.painted))
-    for name in ("geometry", "landmarks", "answer", "painted", "accepted", "strength", "new_landmarks", "propagation"):
+    parts = {field.name for field in fields(CaseState)}
+    assert {"geometry", "answer", "accepted", "blind", "is_chosen_for_comparison"} < parts
+    for name in parts:
         assert_same(getattr(got, name), getattr(wanted, name), name)
 
 
@@ -101,7 +106,16 @@ def test_a_case_comes_back_to_the_last_bit(state: CaseState, store: ArrayStore) 
     assert Presence.ABSENT in state.landmarks.presence
     assert state.accepted
     assert state.new_landmarks
+    assert (state.blind, state.is_chosen_for_comparison) == ({"heart_20"}, True)
     assert_same_case(written_and_read(state, store), state)
+
+
+def test_a_record_of_before_anything_was_decided_blind_still_opens(state: CaseState, store: ArrayStore) -> None:
+    record = json.loads(json.dumps(state_to_record(state, store)))
+    del record["blind"], record["is_chosen_for_comparison"]
+    assert_same_case(
+        state_from_record(record, store), replace(state, blind=frozenset(), is_chosen_for_comparison=False)
+    )
 
 
 def test_what_is_done_after_reading_gives_the_same_as_before(state: CaseState, store: ArrayStore) -> None:
@@ -233,6 +247,9 @@ DAMAGE = {
     "size of another image": lambda record: record["geometry"].update(size=[9, 9, 1]),
     "new landmark": _with(new_landmarks=[{"name": 3}]),
     "accepted": _with(accepted=3),
+    "blind": _with(blind=[3]),
+    "blind a stranger": _with(blind=["nobody"]),
+    "chosen for comparison": _with(is_chosen_for_comparison="yes"),
 }
 
 

@@ -174,3 +174,16 @@ def test_a_turned_film_looks_upright_to_the_model_and_its_points_come_back(view:
     mask = np.zeros((64, 64), bool)
     mask[10:30, 20:28] = True
     np.testing.assert_array_equal(view.see(grid.mask_on_image(mask)), as_seen.mask_on_image(mask))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_a_mask_painted_on_the_image_lies_where_the_network_sees_it(view: View) -> None:
+    mask = np.zeros((300, 200), bool)
+    mask[60:150, 30:120] = True
+    grid = fit_grid(radiograph(mask.astype(np.uint16), (0.5, 0.5)), (64, 64), view)
+    on_grid = grid.mask_from_image(mask)
+    seen = grid.resample(mask.astype(np.uint16))
+    assert (seen[on_grid] > 0).all()
+    # The brightest is all mask, and half of the way to it half of a pixel.
+    assert (on_grid == (seen >= (seen.max() + seen[seen < 0].min()) / 2)).all()
+    assert (grid.mask_on_image(on_grid) ^ mask).mean() < 0.03

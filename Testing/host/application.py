@@ -88,6 +88,7 @@ class LayoutManager(Strict):
     def __init__(self, screen: OffscreenSlice, others: Mapping[str, OffscreenSlice]) -> None:
         self._screen, self._screens = screen, {"Red": screen, **others}
         self._layout = 3  # four-up, as an application begins
+        self._logic: Any = None
         for name, one in self._screens.items():
             one.view._view_node.SetDefaultOrientation(ORIENTATIONS[name])
 
@@ -98,9 +99,26 @@ class LayoutManager(Strict):
     @layout.setter
     def layout(self, number: int) -> None:
         self._layout = int(number)
+        if self._logic is not None:
+            self._logic.GetLayoutNode().SetViewArrangement(self._layout)
+
+    def layoutLogic(self) -> Any:  # noqa: N802
+        """Slicer's own, made when it is first asked for: it adds the nodes of a layout's views to the scene."""
+        if self._logic is None:
+            import slicer
+
+            self._logic = slicer.vtkMRMLLayoutLogic()
+            self._logic.SetMRMLScene(self._screen.scene)
+            self._logic.GetLayoutNode().SetViewArrangement(self._layout)
+        return self._logic
 
     def setLayout(self, number: int) -> None:  # noqa: N802
         self.layout = number
+
+    def _close(self) -> None:
+        """Before the scene goes."""
+        if self._logic is not None:
+            self._logic.SetMRMLScene(None)
 
     def sliceViewNames(self) -> tuple[str, ...]:  # noqa: N802
         return tuple(self._screens)[: 1 if self._layout == ONE_UP_RED else None]

@@ -174,6 +174,8 @@ class Host:
                 self._unload(name)
         except Exception as error:
             python_qt.errors.append(error)
+        if self.app._layout_manager is not None:
+            self.app._layout_manager._close()
         for one in [one for one in QtWidgets.QApplication.topLevelWidgets() if one.parent() is None]:
             one.close()
             one.deleteLater()

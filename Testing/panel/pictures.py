@@ -22,7 +22,7 @@ PANEL_WIDTH, CAPTION = 600, 34
 ON_THE_HOST = "drawn on the test host"
 PREDICTED_WITHIN_S = 120
 EXPLAINED = "right_lung_10"
-SECTIONS = ("imageSection", "modelSection", "predictSection", "landmarkSection", "saveSection")
+SECTIONS = ("imageSection", "modelSection", "predictSection", "landmarkSection", "saveSection", "retrainSection")
 
 
 class Sitting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ pytest.importorskip("trame_slicer", reason="trame-slicer is not installed: there
 ROOT = Path(__file__).resolve().parents[2]
 FORM = ROOT / "Resources" / "UI" / "DenseLandmarks.ui"
 PAGE = ROOT / "DenseLandmarksLib" / "web"
-# Files and folders are the browser's in a page, structures are edited in 3D Slicer.
-NOT_IN_THE_PAGE = {"openLibraryButton", "editStructuresButton"}
+# Files and folders are the browser's in a page, structures are edited in 3D Slicer, curves are always seen in a page.
+NOT_IN_THE_PAGE = {"openLibraryButton", "editStructuresButton", "retrainCurvesButton"}
 
 
 def texts_of(kind: str) -> dict[str, str]:
@@ -119,3 +120,30 @@ def test_why_a_landmark_is_there_is_asked_in_the_same_words(host: Host) -> None:
     for text in re.findall(r'title="([^"]+)"', of_page):
         assert f"<string>{text}</string>" in form
     assert {texts_of("QLabel")[f"whyHere{name}Label"] for name in ("Low", "High", "Strength")} == {"0", "1", "Opacity"}
+
+
+def test_retraining_is_told_in_the_same_words(host: Host) -> None:
+    """Texts of the panel are those of the page, but for names of what stands in them."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"\{[^}]*\}", "…", " ".join(text.split()))
+
+    def texts(path: Path, function: str = "") -> set[str]:
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        given = [node.args[0] for node in calls if getattr(node.func, "id", "") == function and node.args]
+        return {plain(ast.literal_eval(one)) for one in given}
+
+    of_page = "".join((PAGE / name).read_text(encoding="utf-8") for name in ("retrain_section.py", "retrain_form.py"))
+    joined = plain(re.sub(r'"\s+f?"', "", of_page))
+    panel = ROOT / "DenseLandmarksLib" / "panel"
+    told = texts(panel / "retrain_section.py", "_") | texts(panel / "retrain_table.py", "_")
+    assert len(told) > 12
+    assert {text for text in told if text not in joined} == set()
+    tips = [
+        element.findtext("property[@name='toolTip']/string")
+        for element in ElementTree.parse(FORM).iter("widget")
+        if element.get("class") == "QPushButton" and (element.get("name") or "").startswith("retrain")
+    ]
+    assert len(tips) == 7
+    unsaid = {tip for tip in tips if tip and plain(tip) not in joined}
+    assert unsaid == {"Show loss and error beside the image while it learns; press again to have the views as before."}

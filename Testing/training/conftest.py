@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from DenseLandmarksLib.landmarks.template import Template
+from Testing.training.corrected_cases import Annotator
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
 TRAIN, TEST = 8, 2
@@ -51,3 +52,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def chest_bundle(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that knows the lungs badly, see :mod:`Testing.training.chest_library`."""
+    from Testing.training.chest_library import MODEL
+    from training.fit import fit
+
+    output = tmp_path_factory.mktemp("parent")
+    assert fit(MODEL, phantom_folder, output)
+    return output / "bundle"
+
+
+@pytest.fixture(scope="session")
+def corrected_chests(
+    chest_bundle: Path, chest_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Annotator:
+    """Three corrected cases; nobody changes them."""
+    from Testing.training.chest_library import corrected_library
+
+    return corrected_library(tmp_path_factory.mktemp("corrected"), chest_bundle, chest_template)

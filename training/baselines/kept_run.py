@@ -17,8 +17,8 @@ from torch import nn
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
-from training.fit import append_row
 from training.recipe import AnyRecipe, recipe_from_dict, recipe_to_dict
+from training.run_epochs import append_row
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)

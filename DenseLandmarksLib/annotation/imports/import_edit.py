@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from DenseLandmarksLib.annotation.apply_edit import predicted_presence
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edits import Import, ImportedRow
 from DenseLandmarksLib.annotation.imports.imported_landmarks import ImportedLandmarks
+from DenseLandmarksLib.annotation.predicted_presence import predicted_presence
 from DenseLandmarksLib.geometry.frames import index_from_lps_mm, lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 

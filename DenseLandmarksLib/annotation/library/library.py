@@ -211,7 +211,7 @@ class Library:
         except InputError as error:
             return CaseEntry(case_id, f"case-{case_id}", damage=str(error))
         newest, damage = case.newest()
-        return CaseEntry(case_id, case.name, newest, damage)
+        return CaseEntry(case_id, case.name, newest, damage, case.patient_key, case.geometry.size[2])
 
     def _make(
         self,

@@ -16,12 +16,18 @@ ORDERS: tuple[Order, ...] = ("doubt", "order", "random")
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """A line of the list of cases: id, name, its newest revision in brief, and a line about what cannot be read."""
+    """A line of the list of cases: id, name, its newest revision in brief, and a line about what cannot be read.
+
+    ``patient`` is the key of the patient, empty where that is unknown, ``slices`` how many the image has, 1 for a
+    radiograph; 0 where the case is damaged.
+    """
 
     id: str
     name: str
     newest: RevisionInfo | None = None
     damage: str = ""
+    patient: str = ""
+    slices: int = 0
 
 
 class NextCase(NamedTuple):

@@ -46,14 +46,18 @@ def predict_cases(
 ) -> Iterator[PredictedCase]:
     """Predict the cases of a library, one after the other; each prediction is a revision.
 
-    Cases that hold a prediction of this version of the model are passed over unless ``again``. An image that cannot be
+    Cases that hold a prediction of this version of the model are passed over unless ``again``, and those that are being
+    decided without one always: whoever decides them asks for it. An image that cannot be
     used is told and does not stop the others. Once ``cancelled`` says so no further case is begun.
     """
     label = f"{model.name} {model.version}"
     for entry in library.cases():
         if cancelled():
             return
-        if entry.newest is not None and entry.newest.model == label and not again:
+        newest = entry.newest
+        if newest is not None and newest.model == label and not again:
+            continue
+        if newest is not None and newest.is_chosen_for_comparison and not newest.model:
             continue
         try:
             yield _predict(library, entry.id, entry.name, model, predictor, who)

@@ -23,7 +23,7 @@ from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
 
 FORMAT = 1
 LANDMARKS, STRUCTURES = "landmarks.mrk.json", "structures.seg.nrrd"
-_SIDECAR, _SUMMARY = "sidecar.json", "summary.json"
+SIDECAR, _SUMMARY = "sidecar.json", "summary.json"
 _REMEDY = "Open an earlier revision, or restore the file from a backup."
 
 
@@ -43,6 +43,7 @@ class RevisionInfo:
     doubts : why the model does not believe its own prediction.
     confidence : mean of the landmarks that nobody reviewed, 0 to 1, ``None`` where there are none.
     structures : that have a mask. ``open_structures`` : of these, how many nobody reviewed. ``painted`` : by a person.
+    is_chosen_for_comparison : models are compared on it, see :class:`~.case_state.CaseState`.
     token : what the session that saved it calls this state: after a crash it tells that nothing was lost.
     """
 
@@ -62,11 +63,17 @@ class RevisionInfo:
     open_structures: int = 0
     painted: tuple[str, ...] = ()
     token: str = ""
+    is_chosen_for_comparison: bool = False
 
     @property
     def is_reviewed(self) -> bool:
         """Whether a person decided everything: all landmarks, or in a case without landmarks all masks."""
         return self.reviewed == self.landmarks if self.landmarks else self.structures > 0 and not self.open_structures
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person decided anything, or looked and was unsure."""
+        return self.reviewed > 0 or self.open_structures < self.structures
 
     @property
     def doubt(self) -> float:
@@ -103,6 +110,7 @@ def brief(state: CaseState, who: str, when: str, based_on: int, why: str = "", t
         open_structures=reviews.count(Review.PREDICTED),
         painted=tuple(state.painted),
         token=token,
+        is_chosen_for_comparison=state.is_chosen_for_comparison,
     )
 
 
@@ -129,7 +137,7 @@ def write_revision(
             write_segmentation(hidden / STRUCTURES, masks, state.geometry, styles, reviews)
         decided = {key: about[key] for key in ("who", "when", "based_on", "why", "model")}
         sidecar = {"format": FORMAT, **about_case, **decided, "state": record}
-        create_file(hidden / _SIDECAR, to_bytes(sidecar, indent=None))
+        create_file(hidden / SIDECAR, to_bytes(sidecar, indent=None))
         create_file(hidden / _SUMMARY, to_bytes({"format": FORMAT, **about}))
         number = max(revision_numbers(revisions), default=0) + 1
         while not appear(hidden, revision_folder(revisions, number)):
@@ -165,7 +173,7 @@ def read_info(revisions: Path, number: int) -> RevisionInfo:
 
 def read_state(revisions: Path, number: int, store: ArrayStore, case_id: str) -> CaseState:
     """The state that a revision holds; raises :class:`InputError`, in one line, where it is missing or damaged."""
-    path = revision_folder(revisions, number) / _SIDECAR
+    path = revision_folder(revisions, number) / SIDECAR
     raw = read_json(path, "the sidecar of a revision", _REMEDY)
     _check_format(raw, path)
     if raw.get("case") != case_id:
@@ -192,6 +200,9 @@ def _info(number: int, raw: Mapping[str, Any]) -> RevisionInfo:
         raise TypeError("expected text")
     if not all(type(count) is int and count >= 0 for count in counts.values()):
         raise TypeError("expected counts")
+    chosen = raw.get("is_chosen_for_comparison", False)  # libraries of before did not know of it
+    if not isinstance(chosen, bool):
+        raise TypeError("expected true or false")
     return RevisionInfo(
         number,
         **texts,
@@ -201,4 +212,5 @@ def _info(number: int, raw: Mapping[str, Any]) -> RevisionInfo:
         by_review={str(Review(key)): int(count) for key, count in raw["by_review"].items()},
         by_presence={str(Presence(key)): int(count) for key, count in raw["by_presence"].items()},
         confidence=None if raw["confidence"] is None else float(raw["confidence"]),
+        is_chosen_for_comparison=chosen,
     )

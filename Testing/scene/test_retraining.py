@@ -1,0 +1,112 @@
+"""The workbench's retraining: what it reads, how often, and of which library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.annotation.retraining.retraining import Retraining, new_run_folder
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.scene import retraining as retraining_module
+from DenseLandmarksLib.scene.curve_nodes import ERROR, LOSS, CurveNodes
+from DenseLandmarksLib.scene.retraining import LibraryRetraining
+from Testing.annotation.retraining.runs import launch, taught_library, until
+from Testing.scene.open_cases import chest_library
+from Testing.scene.saved_scene import new_scene, nodes_of
+
+
+@pytest.fixture
+def library(tmp_path: Path, chest_template: Template) -> Library:
+    return chest_library(tmp_path, chest_template, 1)
+
+
+def done(library: Library, user: Path, model: Path, hold: Path) -> Retraining:
+    run = Retraining.start(launch(hold), str(model), library, new_run_folder(model.name, user), user)
+    until(lambda: run.status.phase == "done")
+    return run
+
+
+def test_files_are_read_once_a_second_however_often_it_is_asked(
+    library: Library, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(library, tmp_path / "user", tiny_bundle, tmp_path / "none")
+    read = []
+    before = Retraining.status.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(Retraining, "status", property(lambda run: read.append(1) or before(run)))
+    clock = [100.0]
+    monkeypatch.setattr(retraining_module.time, "monotonic", lambda: clock[0])
+    watched = LibraryRetraining(lambda: launch(tmp_path / "none"), tmp_path / "user")
+    news = [watched.poll(library, None)[0] for _ in range(40)]
+    assert news == [True] + 39 * [False]
+    so_far = len(read)
+    clock[0] += 1.0
+    for _ in range(40):
+        watched.poll(library, None)
+    assert len(read) == so_far + 1
+
+
+def test_what_another_window_started_is_found_and_one_of_another_library_is_not(
+    library: Library, tmp_path: Path, tiny_bundle: Path, chest_template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining_module, "LOOK_EVERY_S", 0.0)
+    user = tmp_path / "user"
+    watched = LibraryRetraining(lambda: launch(tmp_path / "none"), user)
+    assert watched.poll(library, None) == (True, "")
+    assert watched.run is None
+    (tmp_path / "other").mkdir()
+    done(chest_library(tmp_path / "other", chest_template), user, tiny_bundle, tmp_path / "none")
+    watched.poll(library, None)
+    assert watched.run is None
+    run = done(library, user, tiny_bundle, tmp_path / "none")
+    assert watched.poll(library, None)[0]
+    assert watched.run is not None
+    assert watched.run.folder == run.folder
+    assert watched.new_version() is not None
+
+
+def test_two_at_a_time_are_refused_whoever_started_the_first(
+    library: Library, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    hold, user = tmp_path / "hold", tmp_path / "user"
+    hold.touch()
+    one, other = (LibraryRetraining(lambda: launch(hold), user) for _ in range(2))
+    one.start(library, str(tiny_bundle))
+    with pytest.raises(InputError, match="expected one retraining of a library at a time"):
+        other.start(library, str(tiny_bundle))
+    assert other.is_under_way, "the first is what both show"
+    other.cancel()
+    hold.unlink()
+    until(lambda: one.poll(library, None) and not one.run.status.phase.is_under_way)  # type: ignore[union-attr]
+
+
+def test_cases_are_read_one_at_a_time_and_only_in_sight(tmp_path: Path, chest_template: Template) -> None:
+    library = taught_library(tmp_path, chest_template, 2)
+    watched = LibraryRetraining(lambda: launch(tmp_path / "none"), tmp_path / "user")
+    for _ in range(10):
+        watched.poll(library, 1)
+    assert watched.lessons is None
+    watched.is_in_sight = True
+    assert [watched.poll(library, 1)[0] for _ in range(4)] == [False, False, True, False]
+    assert watched.lessons is not None
+    assert watched.lessons.cases == 2
+
+
+def test_nodes_of_curves_are_mended_and_go_without_a_trace(tmp_path: Path) -> None:
+    from DenseLandmarksLib.annotation.retraining.curves import Curves
+
+    scene = new_scene()
+    before = scene.GetNumberOfNodes()
+    nodes = CurveNodes(scene)
+    nodes.show(Curves())
+    assert nodes.chart(LOSS).GetNumberOfPlotSeriesNodes() == 0, "VTK complains of an empty table"
+    nodes.show(Curves(((0, 1.0), (1, 0.5)), ((0, 3.0),)))
+    assert nodes.chart(LOSS).GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetNumberOfRows() == 2
+    scene.RemoveNode(nodes.chart(ERROR))
+    nodes.show(Curves(((0, 1.0), (1, 0.5)), ((0, 3.0),)))
+    assert nodes.chart(ERROR).GetNumberOfPlotSeriesNodes() == 1
+    assert not any(node.GetSaveWithScene() for node in nodes_of(scene, "vtkMRMLTableNode"))
+    nodes.remove()
+    assert scene.GetNumberOfNodes() == before

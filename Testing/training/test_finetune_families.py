@@ -1,0 +1,83 @@
+"""Each family goes the whole way of fine-tuning: from the library to a version that is listed and predicts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
+from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.models.registry import open_predictor
+from DenseLandmarksLib.models.versions import list_versions
+from Testing.training.blob_radiographs import LANDMARKS, MEAN_PX, SPACING_MM, blob_image, write_blob_radiographs
+from Testing.training.blob_volumes import write_blob_volumes
+from Testing.training.chest_library import run
+from Testing.training.corrected_cases import Annotator
+from Testing.training.kept_state import rows_of
+from Testing.training.test_finetune_volumes import RECIPES, correct_chin, write_image
+from training.finetune_recipe import FinetuneRecipe
+from training.fit import fit
+from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
+from training.recipe import AugmentationRecipe, OptimiserRecipe
+
+PARENT = HeatmapRecipe(
+    "blobs",
+    "A few epochs on eight pictures of blobs.",
+    seed=3,
+    network=HeatmapNetworkRecipe("CompactHeatmapNet", {"channels": [8, 16], "residual_units": 1}),
+    target=HeatmapTargetRecipe(grid=(64, 48)),
+    augmentation=AugmentationRecipe(rotation_deg=4, shift=0.02, noise=0.05),
+    optimiser=OptimiserRecipe(epochs=8, batch=2, learning_rate=2e-2, ema=0.8),
+)
+OPTIONS = FinetuneRecipe(steps=24, epochs=2, batch=4, learning_rate_share=0.5, ema=0.0)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_a_heatmap_model(tmp_path: Path) -> None:
+    from PIL import Image
+
+    assert fit(PARENT, write_blob_radiographs(tmp_path / "blobs"), tmp_path / "parent")
+    annotator = Annotator.begin(tmp_path, tmp_path / "parent" / "bundle")
+    rng = np.random.default_rng(2)
+    for number in range(3):
+        points = MEAN_PX + rng.uniform(-4, 4, 2) + rng.uniform(-2, 2, (4, 2))
+        path = tmp_path / f"face-{number}.png"
+        Image.fromarray(blob_image(points, 50 + number)).save(path)
+
+        def decide(session: Session, points: np.ndarray = points) -> None:
+            truth = lps_mm_from_pixels(session.state.geometry, points)
+            for row, name in enumerate(LANDMARKS):
+                if session.state.landmarks.presence[session.state.landmarks.names.index(name)] == "present":
+                    session.move({name: truth[row]})
+                else:
+                    session.place(name, truth[row], "head")
+
+        annotator.work_on(path, decide, (SPACING_MM, SPACING_MM))
+    output = run(annotator, tmp_path / "run", OPTIONS)
+    curve = rows_of(output / "validation.csv")
+    assert curve[-1]["error_mm"] < curve[0]["error_mm"]
+    versions = list_versions("blobs", annotator.folder / "versions")
+    assert [one.version for one in versions] == ["1.0.0", "1.0.0+1"]
+    assert not any(one.problem for one in versions)
+    prediction = open_predictor(str(versions[1].folder), "cpu").predict(read_image(path, (SPACING_MM, SPACING_MM)))
+    assert set(prediction.landmarks.names) == set(LANDMARKS)
+    assert json.loads((output / "state.json").read_text())["status"] == "done"
+
+
+@pytest.mark.parametrize("family", list(RECIPES))
+def test_a_model_of_volumes(family: str, tmp_path: Path) -> None:
+    assert fit(RECIPES[family], write_blob_volumes(tmp_path / "blobs"), tmp_path / "parent")  # type: ignore[arg-type]
+    annotator = Annotator.begin(tmp_path, tmp_path / "parent" / "bundle")
+    for seed in range(2):
+        annotator.work_on(write_image(tmp_path, seed), correct_chin(seed))
+    output = run(annotator, tmp_path / "run", OPTIONS)
+    assert len(rows_of(output / "validation.csv")) >= 2
+    versions = list_versions("blobs", annotator.folder / "versions")
+    assert [one.version for one in versions] == ["1.0.0", "1.0.0+1"]
+    assert not any(one.problem for one in versions)
+    assert json.loads((output / "state.json").read_text())["status"] == "done"

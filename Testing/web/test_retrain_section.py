@@ -1,0 +1,186 @@
+"""The section Retrain of the page: start, watch, cancel, go on, come back, and decide which version predicts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.manage_versions import add_version
+from DenseLandmarksLib.models.versions import active_bundle
+from DenseLandmarksLib.scene import retraining as retraining_module
+from Testing.annotation.retraining.runs import STAND_IN, taught_library
+from Testing.web.test_app import Person
+
+SECTION = 5
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's data folder, of the page and of all that it starts."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "DenseLandmarks"
+
+
+@pytest.fixture
+def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """While it is there the stand-in waits after an epoch; it is looked at more often than a person needs."""
+    path = tmp_path / "hold"
+    path.touch()
+    monkeypatch.setenv("HOLD", str(path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(retraining_module, "LOOK_EVERY_S", 0.05)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def taught(tmp_path: Path, chest_template: Template) -> Library:
+    return taught_library(tmp_path, chest_template)
+
+
+def come(library: Library, user: Path) -> Person:
+    """At the page, with the section unfolded and a model of the user's."""
+    anna = Person(library.folder, user)
+    anna.chooses(model="tiny", device="cpu")
+    anna.server.state.open_sections = [SECTION]
+    anna.page.frame.sections[SECTION]._look()  # as the browser does by unfolding it
+    return anna
+
+
+@pytest.fixture
+def anna(
+    taught: Library, user: Path, tiny_bundle: Path, hold: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Person]:
+    """At the page, where Retrain starts the stand-in."""
+    monkeypatch.setattr(retraining_module, "TRAINING", STAND_IN)
+    add_version(tiny_bundle)
+    anna = come(taught, user)
+    yield anna
+    anna.leaves()
+
+
+def retrain(anna: Person) -> None:
+    """Press Retrain, and wait until it learns."""
+    anna.does("retrain")
+    anna.until(lambda: bool(anna.sees("retraining_charts")))
+
+
+def test_what_there_is_to_learn_from_is_counted(anna: Person, chest_template: Template) -> None:
+    anna.until(lambda: anna.sees("lessons_line").startswith("To learn from"))
+    assert anna.sees("lessons_line") == (
+        f"To learn from: 6 corrected, 0 placed, {2 * len(chest_template.landmark_names) - 8} verified and 2 absent landmarks "
+        "in 2 cases. 0 of 20 cases to compare versions on."
+    )
+    assert anna.sees("why_no_retraining") == ""
+    assert anna.sees("why_not_active") == "No retraining of this library made a version yet."
+    assert anna.sees("why_no_roll_back") == "The version in use was not made by retraining."
+
+
+def test_nothing_is_read_while_nobody_looks(taught: Library, user: Path, hold: Path) -> None:
+    anna = Person(taught.folder, user)
+    for _ in range(20):
+        anna.page.tick()
+    assert anna.sees("lessons_line") == "Counting what there is to learn from …"
+    assert SECTION not in anna.sees("open_sections")
+    anna.leaves()
+
+
+def test_curves_grow_and_the_new_version_is_made_active_and_rolled_back(anna: Person, hold: Path) -> None:
+    retrain(anna)
+    assert anna.sees("retraining")
+    assert anna.sees("why_no_retraining") == "A retraining of this library is under way."
+    anna.until(lambda: anna.sees("retraining_line") == "epoch 1 of 4 · about 2 min left")
+    assert [len(one["dots"]) for one in anna.sees("retraining_charts")] == [1, 1]
+    hold.unlink()
+    anna.until(lambda: not anna.sees("retraining"))
+    error, loss = anna.sees("retraining_charts")
+    assert (error["title"], error["last"], loss["title"], loss["last"]) == ("Error (mm)", "2", "Loss", "0.25")
+    assert [len(one["dots"]) for one in (error, loss)] == [4, 4]
+    heights = [dot["y"] for dot in error["dots"]]
+    assert heights == sorted(heights), "an error that falls goes down"
+    before = anna.bench.retraining.parent_version
+    assert anna.sees("retraining_rows") == [
+        ["Version", before, f"{before}+1", ""],
+        ["Cases", "", "3", ""],
+        ["Mean error", "2.50 mm", "2.25 mm", "-0.25 mm"],
+        ["95 % interval", "", "", "-0.50 to +0.12 mm"],
+        ["heart", "2.50 mm", "2.25 mm", "-0.25 mm"],
+        ["Called absent", "2", "1", ""],
+    ]
+    assert anna.sees("retraining_verdict").startswith("Not enough evidence")
+    assert anna.sees("retraining_is_unsure")
+    assert anna.sees("message").startswith("Retraining: tiny ")
+    anna.does("make_active")
+    assert active_bundle("tiny").name == f"{before}+1"
+    assert anna.sees("message") == f"tiny {before}+1 predicts from now on."
+    assert anna.sees("why_not_active") == "The new version is in use."
+    assert [one["title"] for one in anna.sees("versions")] == [before, f"{before}+1 · in use"]
+    anna.does("roll_back")
+    assert active_bundle("tiny").name == before
+    assert anna.sees("why_not_active") == ""
+
+
+def test_it_is_cancelled_and_goes_on(anna: Person, hold: Path) -> None:
+    retrain(anna)
+    anna.does("cancel_retraining")
+    anna.until(lambda: anna.sees("retraining_can_go_on"))
+    assert anna.sees("retraining_line") == "cancelled after epoch 1"
+    hold.unlink()
+    anna.does("go_on_retraining")
+    anna.until(lambda: anna.sees("why_not_active") == "")
+
+
+def test_whoever_closes_the_server_does_not_end_it_and_whoever_comes_back_finds_it(
+    anna: Person, hold: Path, taught: Library, user: Path
+) -> None:
+    retrain(anna)
+    process = anna.bench.retraining.run._process
+    anna.leaves()
+    again = come(taught, user)
+    again.until(lambda: again.sees("retraining"))
+    assert again.sees("retraining_charts")
+    assert process.poll() is None
+    again.does("retrain")
+    assert again.sees("message").startswith("expected one retraining of a library at a time")
+    hold.unlink()
+    again.until(lambda: again.sees("why_not_active") == "")
+    assert process.wait(10) == 0
+    again.leaves()
+
+
+def test_one_that_was_killed_is_said_to_be_interrupted_and_goes_on(anna: Person, hold: Path) -> None:
+    retrain(anna)
+    os.kill(anna.bench.retraining.run._process.pid, signal.SIGKILL)
+    anna.until(lambda: anna.sees("retraining_can_go_on"))
+    assert anna.sees("retraining_line").startswith("interrupted: the process ended without a word")
+    hold.unlink()
+    anna.does("go_on_retraining")
+    anna.until(lambda: anna.sees("why_not_active") == "")
+
+
+def test_annotating_blind_without_a_case_left_is_one_line(anna: Person) -> None:
+    anna.does("annotate_blind")
+    assert "no case is left for comparison" in anna.sees("message")
+
+
+def test_the_real_training_makes_a_version(taught: Library, user: Path, hold: Path, tiny_bundle: Path) -> None:
+    add_version(tiny_bundle)
+    anna = come(taught, user)
+    anna.bench.retraining.steps = 2
+    anna.does("retrain")
+    anna.until(lambda: not anna.sees("retraining"))
+    log = (anna.bench.retraining.run.folder / "log.txt").read_text()
+    assert str(anna.bench.retraining.status.phase) == "done", (anna.sees("retraining_line"), log[-2000:])
+    assert {one["title"] for one in anna.sees("retraining_charts")} >= {"Loss"}
+    assert anna.sees("retraining_verdict").startswith("Not enough evidence")
+    anna.does("make_active")
+    assert active_bundle("tiny").name == anna.bench.retraining.new_version().version
+    anna.does("roll_back")
+    assert active_bundle("tiny").name == anna.bench.retraining.parent_version
+    anna.leaves()

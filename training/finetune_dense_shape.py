@@ -1,0 +1,130 @@
+"""What a dense-shape model learns from corrections: decided points as uv constraints, decided masks, new landmarks.
+
+A decided point says where one template coordinate lies and nothing else. Where the whole contour of a structure is decided
+it also gives the structure's mask and uv map; a mask that was decided itself stands before the one that the contour gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from DenseLandmarksLib.annotation.library.decisions import Decisions
+from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.landmarks.locate import locate_landmarks
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import Bundle
+from DenseLandmarksLib.models.family import TEMPLATE
+from DenseLandmarksLib.models.predictors.decode import decode_output
+from training.decided_radiographs import read_decided_radiographs
+from training.dense_shape_task import DenseShapeTask, TrainingSet
+from training.export import dense_shape_configuration, model_card
+from training.finetune_recipe import FinetuneRecipe
+from training.finetuned_bundle import FinetuneRun, save_finetuned
+from training.grid_cases import GridCases
+from training.grow_network import grown_weights, landmark_rows
+from training.grow_template import grown_template
+from training.recipe import Recipe
+from training.replay import CaseMix
+from training.replayed_cases import joined, original_cases
+from training.targets import make_targets
+
+
+class FinetuneDenseShape(DenseShapeTask):
+    """A dense-shape run that begins with its parent's network, and learns from a library; ``run`` says from what.
+
+    The ``cases`` are those of the library, followed by the original ones that are replayed.
+    """
+
+    validated = ("error_mm",)
+
+    def __init__(
+        self, recipe: Recipe, data: TrainingSet, template: Template, cases: GridCases, run: FinetuneRun
+    ) -> None:
+        super().__init__(recipe, data, template, cases, None, run.mix)
+        self.run = run
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was left out, one line each."""
+        return self.run.lines
+
+    @property
+    def new_landmarks(self) -> tuple[str, ...]:
+        """Landmarks that the parent did not find."""
+        return self.run.new_landmarks
+
+    def new_network(self) -> nn.Module:
+        """The parent's network; raises :class:`InputError` where its weights and its recipe do not fit."""
+        network = super().new_network()
+        rows = landmark_rows(self.run.parent.landmark_names, self.template.landmark_names)
+        network.load_state_dict(grown_weights(self.run.parent.weights, network.state_dict(), rows))
+        return network
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean error (mm) over the decided, present landmarks of the cases that people decided."""
+        network.eval()
+        errors_mm = []
+        for m in range(len(self.run.case_ids)):
+            with torch.inference_mode():
+                output = network(self.data.images[m : m + 1].float())
+            _, field = decode_output(output, self.template.structure_names, read_out=self.recipe.target.read_out)
+            found = locate_landmarks(field, self.template, self.recipe.target.grid).points
+            errors_mm.append(np.linalg.norm(found - self.cases.points[m], axis=1) * self.cases.mm_per_pixel[m])
+        known = np.concatenate(errors_mm)
+        known = known[np.isfinite(known)]
+        return {"error_mm": float(known.mean())} if len(known) else {}
+
+    def export(self, folder: Path, network: nn.Module, parent: Bundle | None) -> None:
+        """Write the bundle, which keeps the calibration of the run's parent."""
+        metadata, inference = dense_shape_configuration(self.recipe, self.template, self.cases, self.run.parent)
+        files = {TEMPLATE: self.template.to_json()}
+        save_finetuned(folder, self.run, metadata, inference, files, network, model_card)
+
+
+def finetune_task(
+    recipe: Recipe,
+    decisions: Sequence[Decisions],
+    library: Library,
+    replay: Path | None,
+    parent: Bundle,
+    options: FinetuneRecipe,
+    device: str,
+) -> FinetuneDenseShape:
+    """The cases of ``decisions``, and behind them the original ones that are replayed.
+
+    Raises :class:`~DenseLandmarksLib.errors.InputError` where nothing of them can be learned from.
+    """
+    extension = library.new_landmarks()
+    template, new_landmarks, unknown = grown_template(parent.need_template(), extension, decisions)
+    grid = recipe.target.grid
+    read = read_decided_radiographs(decisions, library, template, grid, recipe.expects, options.weight)
+    cases = read.cases
+    original, name = 0, None
+    if replay is not None and options.replay_share > 0:
+        replayed = original_cases(recipe, replay)
+        original, name = len(replayed), replayed.data_name
+        cases = joined(cases, replayed)
+    targets = make_targets(cases, template, recipe.target)
+    mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
+    lines = (*unknown, *read.lines, *_without_pixels(cases, template, targets.annotated))
+    run = FinetuneRun(parent, recipe.optimiser, mix, name, read.case_ids, new_landmarks, lines)
+    return FinetuneDenseShape(recipe, TrainingSet.build(cases, targets, len(cases), device), template, cases, run)
+
+
+def _without_pixels(cases: GridCases, template: Template, annotated: NDArray[np.bool_]) -> list[str]:
+    """A line for each contour that is decided and covers no pixel of the grid: only its points teach."""
+    lines = []
+    for s, structure in enumerate(template.structures):
+        rows = [cases.landmark_names.index(name) for name in structure.contour_names]
+        whole = np.isfinite(cases.points[:, rows]).all(axis=(1, 2))
+        lines += [
+            f"{cases.names[m]}: the contour of {structure.name} covers no pixel; only its points teach"
+            for m in np.flatnonzero(whole & ~annotated[:, s])
+        ]
+    return lines

@@ -1,0 +1,99 @@
+"""The end of fine-tuning: a bundle that says where it comes from, compared with its parent, listed, and active if it may be."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import UTC, datetime
+from typing import Any
+
+from DenseLandmarksLib.files import write_text
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
+from DenseLandmarksLib.models.descent import next_version, trained_on_by
+from DenseLandmarksLib.models.manage_versions import add_version, set_active
+from DenseLandmarksLib.models.versions import active_bundle, list_versions
+from training.export import rewrite_bundle
+from training.finetune_learn import Learned
+from training.finetune_report import report_text
+from training.finetune_request import BegunRun, corrections
+from training.finetune_run import BUNDLE, CANCEL, GATE, REPORT, TRAINED
+from training.gate import compare
+
+logger = logging.getLogger(__name__)
+
+
+def finish(run: BegunRun, learned: Learned) -> None:
+    """Export, compare, list, and make active where the comparison says so."""
+    folder, parent, request = run.folder, run.parent, run.request
+    folder.check_cancelled()
+    bundle = _exported(run, learned)
+
+    def progress(done: int, total: int) -> None:
+        folder.tell("comparing", f"comparing with {parent.name} {parent.version}", _between(done, total))
+
+    def cancelled() -> bool:
+        return (folder.folder / CANCEL).exists()
+
+    progress(0, 1)
+    taught = frozenset(one.case_id for one in run.training)
+    verdict = compare(
+        parent,
+        bundle,
+        run.library,
+        run.decisions,
+        request.device,
+        trained_on=taught,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    folder.write(GATE, verdict.to_dict())
+    descent = {**bundle.metadata["descent"], "gate": verdict.without_cases().to_dict()}
+    rewrite_bundle(bundle, metadata={"descent": descent})
+    listed = _listed(run, load_bundle(bundle.folder))
+    is_active = verdict.is_to_be_active and request.activate
+    if is_active:
+        set_active(listed.name, listed.version, request.data_folder)
+    line = f"{listed.name} {listed.version}: {verdict.line}"
+    if verdict.is_to_be_active and not request.activate:
+        line += " It was asked for to leave the active version as it is."
+    write_text(folder.folder / REPORT, report_text(run, learned, listed, verdict, is_active))
+    folder.tell("done", line, 1.0, learned.trainer.epoch, learned.trainer.epoch)
+    logger.info("%s", line)
+
+
+def _between(done: int, total: int) -> float:
+    return TRAINED + (1 - TRAINED) * done / max(total, 1)
+
+
+def _exported(run: BegunRun, learned: Learned) -> Bundle:
+    """The bundle in the run's folder, with a version that nobody has, and its descent."""
+    place, parent = run.request.output / BUNDLE, run.parent
+    shutil.rmtree(place, ignore_errors=True)
+    learned.task.export(place, learned.trainer.best_network, parent)
+    taught = {one.case_id: one.revision for one in run.training if one.case_id in learned.task.run.case_ids}
+    learned_from = [one for one in run.training if one.case_id in taught]
+    descent: dict[str, Any] = {
+        "parent": f"{parent.name} {parent.version}",
+        "library": {"id": run.library.id, "name": run.library.name},
+        "revisions": taught,
+        "corrections": corrections(learned_from),
+        "new_landmarks": list(learned.task.new_landmarks),
+        "gate": None,
+        "trained_on": sorted({*taught, *trained_on_by(parent.metadata)}),
+        "run": run.id,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    version = next_version(parent.name, parent.version, run.request.data_folder)
+    rewrite_bundle(load_bundle(place), metadata={"version": version, "descent": descent})
+    return load_bundle(place)
+
+
+def _listed(run: BegunRun, bundle: Bundle) -> Bundle:
+    """The version as it is listed; what this run had listed when it was killed at its very end is that."""
+    name, data_folder = bundle.name, run.request.data_folder
+    for version in list_versions(name, data_folder):
+        if not version.problem and version.metadata.get("descent", {}).get("run") == run.id:
+            return load_bundle(version.folder)
+    if active_bundle(name, data_folder) is None:
+        add_version(run.parent.folder, data_folder)  # else the new one would be active for want of another
+    return load_bundle(add_version(bundle.folder, data_folder).folder)

@@ -1,0 +1,196 @@
+"""Heatmap models of radiographs learn from what people decided in a library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from DenseLandmarksLib.annotation.library.decisions import Decisions
+from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.landmarks.polygon import polygon_mask
+from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import Bundle
+from DenseLandmarksLib.models.family import TEMPLATE
+from training.decided_radiographs import read_decided_radiographs
+from training.export_heatmap import heatmap_card, heatmap_configuration
+from training.finetune_recipe import FinetuneRecipe
+from training.finetuned_bundle import FinetuneRun, save_finetuned
+from training.grid_cases import GridCases, load_grid_cases
+from training.grow_network import grown_weights, landmark_rows
+from training.grow_template import grown_template
+from training.heatmap_data import HeatmapTrainingSet, contour_masks
+from training.heatmap_recipe import HeatmapRecipe
+from training.heatmap_task import HeatmapTask
+from training.replay import CaseMix
+from training.sides import without_other_side
+
+Masks = tuple[NDArray[np.bool_], NDArray[np.float64]]
+
+
+class FinetuneHeatmapTask(HeatmapTask):
+    """A heatmap run that begins with its parent's network, and learns from a library; ``run`` says from what.
+
+    The ``cases`` are those of the library, followed by the original ones that are replayed.
+    """
+
+    validated: tuple[str, ...] = ("error_mm",)
+
+    def __init__(
+        self, recipe: HeatmapRecipe, data: HeatmapTrainingSet, template: Template, cases: GridCases, run: FinetuneRun
+    ) -> None:
+        super().__init__(recipe, data, template, cases, None, run.mix)
+        self.run = run
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was left out, one line each."""
+        return self.run.lines
+
+    @property
+    def new_landmarks(self) -> tuple[str, ...]:
+        """Landmarks that the parent did not find."""
+        return self.run.new_landmarks
+
+    def new_network(self) -> nn.Module:
+        """The parent's network, with heads for landmarks that are new."""
+        network = super().new_network()
+        rows = landmark_rows(self.run.parent.landmark_names, self.template.landmark_names)
+        network.load_state_dict(grown_weights(self.run.parent.weights, network.state_dict(), rows))
+        return network
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean error (mm) of the landmarks that people placed, verified or corrected in the library's cases."""
+        network.eval()
+        errors = []
+        for row in range(len(self.run.case_ids)):
+            off = self.locate(network, self.cases.images[row]) - self.cases.points[row]
+            errors.append(np.linalg.norm(off, axis=1) * self.cases.mm_per_pixel[row])
+        known = np.concatenate(errors)
+        known = known[np.isfinite(known)]
+        return {"error_mm": float(known.mean()) if len(known) else float("nan")}
+
+    def export(self, folder: Path, network: nn.Module, parent: Bundle | None) -> None:
+        """Write the bundle, which keeps the calibration of the run's parent."""
+        metadata, inference = heatmap_configuration(self, self.run.parent)
+        files = {TEMPLATE: self.template.to_json()}
+        save_finetuned(folder, self.run, metadata, inference, files, network, heatmap_card)
+
+
+def finetune_task(
+    recipe: HeatmapRecipe,
+    decisions: Sequence[Decisions],
+    library: Library,
+    replay: Path | None,
+    parent: Bundle,
+    options: FinetuneRecipe,
+    device: str,
+) -> FinetuneHeatmapTask:
+    """A run of ``recipe``, the parent's with its fine-tuning, on the ``decisions`` of a library.
+
+    Landmarks that were defined in the library and placed in a case become trained ones. The ``train`` cases of ``replay``,
+    a data folder or packed file, make ``options.replay_share`` of each batch. Raises :class:`InputError` where there is
+    nothing to learn from.
+    """
+    template, new, lines = grown_template(parent.need_template(), library.new_landmarks(), decisions)
+    decided = read_decided_radiographs(
+        decisions, library, template, recipe.target.grid, parent.expectation, options.weight, parent.knows_either_side
+    )
+    alone = without_other_side(template.landmark_names) if recipe.augmentation.mirror > 0 else ()
+    if alone:
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror=0.0))
+        lines += (f"{alone[0]!r} has no partner on the other side: images are not mirrored.",)
+    structures = template.structure_names if recipe.loss.mask_weight > 0 else ()
+    cases, masks = decided.cases, _decided_masks(decided.cases, template, structures, recipe.target.landmarks_share)
+    original, name = 0, None
+    if replay is not None and options.replay_share > 0:
+        every = _original_cases(recipe, replay)
+        name, original = every.data_name, len(every)
+        masks = tuple(np.concatenate(both) for both in zip(masks, contour_masks(every, structures), strict=True))  # type: ignore[assignment]
+        cases = _joined(cases, every)
+    mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
+    run = FinetuneRun(parent, recipe.optimiser, mix, name, decided.case_ids, new, (*lines, *decided.lines))
+    return FinetuneHeatmapTask(recipe, _tensors(cases, masks, device), template, cases, run)
+
+
+def _original_cases(recipe: HeatmapRecipe, data: Path) -> GridCases:
+    """The cases that the model was trained on: without the fold that its recipe held out."""
+    cases = load_grid_cases(data, recipe.target.grid).of_split("train")
+    return cases if recipe.validation_fold < 0 else cases.fold(recipe.validation_fold, recipe.folds)[0]
+
+
+def _joined(cases: GridCases, original: GridCases) -> GridCases:
+    """The library's cases and then the original ones, in which nobody knows of landmarks that they lack.
+
+    Raises :class:`InputError` where they share none.
+    """
+    if not set(cases.landmark_names) & set(original.landmark_names):
+        raise InputError(
+            f"expected data of the model's landmarks to replay, {original.data_name} has none of them. Give the data that "
+            "the model was trained on."
+        )
+    assert cases.weights is not None
+    assert cases.absent is not None
+    points = np.full((len(original), len(cases.landmark_names), 2), np.nan)
+    for row, name in enumerate(cases.landmark_names):
+        if name in original.landmark_names:
+            points[:, row] = original.points[:, original.landmark_names.index(name)]
+    nobody = np.zeros(points.shape[:2], bool)
+    return replace(
+        cases,
+        names=cases.names + original.names,
+        splits=cases.splits + original.splits,
+        images=np.concatenate([cases.images, original.images]),
+        points=np.concatenate([cases.points, points]),
+        mm_per_pixel=np.concatenate([cases.mm_per_pixel, original.mm_per_pixel]),
+        weights=np.concatenate([cases.weights, np.ones(nobody.shape, np.float32)]),
+        absent=np.concatenate([cases.absent, nobody]),
+        masks=None,
+        mask_weights=None,
+    )
+
+
+def _decided_masks(cases: GridCases, template: Template, structures: tuple[str, ...], share: float) -> Masks:
+    """Masks (M, K, H, W) that people painted or accepted, or whose whole contour they decided, and what each (M, K) teaches.
+
+    Of a model that finds but a ``share`` of a contour nobody can draw the rest.
+    """
+    masks = np.zeros((len(cases), len(structures), *cases.images.shape[1:]), bool)
+    known = np.zeros(masks.shape[:2])
+    assert cases.weights is not None
+    for k, name in enumerate(structures):
+        contour = template.structure(name).contour_names
+        rows = [cases.landmark_names.index(landmark) for landmark in contour]
+        for m, decided in enumerate(cases.masks or ()):
+            points = cases.points[m, rows]
+            if name in decided:
+                masks[m, k], known[m, k] = decided[name], (cases.mask_weights or ())[m][name]
+            elif share == 1 and len(rows) and np.isfinite(points).all():
+                masks[m, k] = polygon_mask(points, masks.shape[2:])
+                # One that covers no pixel of the grid says nothing but where its points are.
+                known[m, k] = masks[m, k].any() * cases.weights[m, rows].mean()
+    return masks, known
+
+
+def _tensors(cases: GridCases, masks: Masks, device: str) -> HeatmapTrainingSet:
+    """All of it on the device; masks that nobody knows are no background."""
+    assert cases.weights is not None
+    assert cases.absent is not None
+    drawn, known = masks
+    share = drawn.sum(axis=(0, 2, 3)) / np.maximum((known > 0).sum(axis=0) * np.prod(drawn.shape[2:]), 1)
+    balance = np.where(share > 0, (1 - share) / np.maximum(share, 1e-6), 1.0)
+    return HeatmapTrainingSet(
+        torch.from_numpy(cases.images)[:, None].to(device),
+        torch.from_numpy(cases.points).float().to(device),
+        torch.from_numpy(drawn).to(device),
+        torch.from_numpy(known).float().to(device),
+        torch.from_numpy(balance).float().to(device),
+        torch.from_numpy(cases.weights).to(device),
+        torch.from_numpy(cases.absent).to(device),
+    )

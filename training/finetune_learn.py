@@ -1,0 +1,182 @@
+"""The middle of fine-tuning: the model learns, and whoever looks sees how far it is."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from DenseLandmarksLib.annotation.library.decisions import Decisions
+from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.files import write_json
+from DenseLandmarksLib.models.bundle import load_bundle
+from training.finetune_recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetune_request import BegunRun, write_cases
+from training.finetune_run import CASES, READ, TRAINED, CancelledError
+from training.finetune_validation import Validation
+from training.heatmap_recipe import HeatmapRecipe
+from training.recipe import AnyRecipe, Recipe, recipe_to_dict
+from training.run_epochs import CHECKPOINT, RECIPE, TRAINING_CURVE, VALIDATION_CURVE, check_goes_on, run_epochs
+from training.trainer import Trainer, read_checkpoint, write_checkpoint
+
+logger = logging.getLogger(__name__)
+
+# A checkpoint after each epoch, unless the last one is so young.
+CHECKPOINT_EVERY_S = 60.0
+
+
+class Learned(NamedTuple):
+    """A model that has learned all: its ``trainer``, and ``lines`` on what was left out."""
+
+    trainer: Trainer
+    task: Any
+    lines: tuple[str, ...]
+
+
+def read_finetune_task(
+    recipe: AnyRecipe, run: BegunRun, decisions: tuple[Decisions, ...], options: FinetuneRecipe, device: str
+) -> Any:
+    """The data and the network of a recipe's family; only that family's code is loaded."""
+    finetune_task: Callable[..., Any]
+    if isinstance(recipe, Recipe):
+        from training.finetune_dense_shape import finetune_task
+    elif isinstance(recipe, HeatmapRecipe):
+        from training.finetune_heatmap import finetune_task
+    else:
+        from training.finetune_volumes import finetune_task
+    return finetune_task(recipe, decisions, run.library, run.request.replay, run.parent, options, device)
+
+
+def learn(run: BegunRun) -> Learned:
+    """Train from where the run is; where the memory of the device is short, once more with half the batch.
+
+    Raises :class:`CancelledError`, with a checkpoint, where somebody asked for it or time is over, and
+    :class:`InputError` for all that goes wrong.
+    """
+    options = _options_so_far(run)
+    batch = options.batch or recipe_of(run.parent).optimiser.batch
+    try:
+        return _learn(run, options)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    if batch > 1 and options == run.request.options:
+        line = f"the memory of the device is too small for a batch of {batch}: beginning again with {batch // 2}"
+        logger.warning("%s", line)
+        run.folder.tell("reading", line, 0.0)
+        for name in (CHECKPOINT, TRAINING_CURVE, VALIDATION_CURVE):
+            (run.request.output / name).unlink(missing_ok=True)
+        batch //= 2
+        try:
+            return _learn(run, dataclasses.replace(options, batch=batch))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+    raise InputError(
+        f"expected enough memory on the device, got too little for a batch of {batch}. Make finetune.batch in a --recipe "
+        "smaller, or take --device cpu."
+    )
+
+
+def _options_so_far(run: BegunRun) -> FinetuneRecipe:
+    """Those that were asked for; of a run that goes on after its batch was halved, with that batch."""
+    options = run.request.options
+    kept = run.folder.read(RECIPE) if run.request.resume else None
+    batch = (kept or {}).get("optimiser", {}).get("batch")
+    asked = options.batch or recipe_of(run.parent).optimiser.batch
+    return options if batch != asked // 2 else dataclasses.replace(options, batch=batch)
+
+
+def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
+    request, folder, output = run.request, run.folder, run.request.output
+    begun = time.monotonic()
+    recipe = finetuned(recipe_of(run.parent), options, request.device)
+    check_goes_on(output, recipe, request.resume)
+    task = read_finetune_task(recipe, run, run.training, options, request.device)
+    lines = tuple(dict.fromkeys((*run.lines, *task.lines)))
+    if len(run.training) == 1:
+        lines += ("it learns from one case alone, which says little about others; correct more",)
+    known = folder.read(CASES)
+    if known is not None and known["new_landmarks"] != list(task.new_landmarks):
+        raise InputError(
+            f"expected the new landmarks that the run in {output} was begun with, got others. Begin in another folder."
+        )
+    write_cases(run, task.new_landmarks, lines)
+    for line in lines:
+        logger.warning("%s", line)
+    trainer = Trainer(task)
+    if request.replay is None and options.pull > 0:
+        trainer.pull_to({name: torch.from_numpy(w0).float() for name, w0 in run.parent.weights.items()}, options.pull)
+    with tempfile.TemporaryDirectory() as beside:
+        task.export(Path(beside) / "start", trainer.best_network, run.parent)
+        start = load_bundle(Path(beside) / "start")
+    if (output / CHECKPOINT).is_file():
+        trainer.restore(read_checkpoint(output / CHECKPOINT, request.device))
+    write_json(output / RECIPE, recipe_to_dict(recipe))
+    blind = tuple(one for one in run.comparison if any(row.name in one.blind for row in one.landmarks))
+    validation = Validation(task, start, run.library, blind, output, request.device)
+    _Loop(run, trainer, validation, begun).train()
+    return Learned(trainer, task, lines)
+
+
+class _Loop:
+    """The epochs that are left: told, measured, and kept so that nothing is lost."""
+
+    def __init__(self, run: BegunRun, trainer: Trainer, validation: Validation, begun: float) -> None:
+        self._run, self._trainer, self._validation, self._begun = run, trainer, validation, begun
+        self._started, self._first = time.monotonic(), trainer.epoch
+        self._kept_at = time.monotonic()
+        self._state: dict[str, Any] | None = None  # of the last epoch that is done, where no checkpoint has it
+
+    def train(self) -> None:
+        trainer, folder = self._trainer, self._run.folder
+        self._tell(0)
+        if trainer.epoch == 0:
+            self._validation.after_epoch(trainer, 0.0)
+        try:
+            for _ in run_epochs(trainer, folder.folder, self._between_steps):
+                self._validation.after_epoch(trainer, time.monotonic() - self._started)
+                if not self._is_over and time.monotonic() - self._kept_at < CHECKPOINT_EVERY_S:
+                    self._state = copy.deepcopy(trainer.state())
+                else:
+                    self._keep(trainer.state())
+                self._check_time()
+        except CancelledError:
+            if self._state is not None:
+                self._keep(self._state)
+            raise
+
+    @property
+    def _is_over(self) -> bool:
+        return self._trainer.epoch == self._trainer.task.optimiser.epochs
+
+    def _keep(self, state: dict[str, Any]) -> None:
+        write_checkpoint(self._run.folder.folder / CHECKPOINT, state)
+        self._kept_at, self._state = time.monotonic(), None
+
+    def _check_time(self) -> None:
+        minutes = (time.monotonic() - self._begun) / 60
+        if minutes > self._run.request.max_minutes and not self._is_over:
+            raise CancelledError(f"stopped after {minutes:.0f} minutes, as asked for")
+
+    def _between_steps(self, step: int) -> None:
+        self._run.folder.check_cancelled()
+        if self._run.folder.is_time_to_tell:
+            self._tell(step)
+
+    def _tell(self, step: int) -> None:
+        trainer = self._trainer
+        epochs, in_epoch = trainer.task.optimiser.epochs, trainer.steps_per_epoch
+        done = trainer.epoch + step / in_epoch
+        here = done - self._first
+        left = None
+        if here > 0:
+            left = (time.monotonic() - self._started) / here * (epochs - done) / 60
+        fraction = READ + (TRAINED - READ) * done / epochs
+        line = f"learning from {len(self._run.training)} cases: step {round(done * in_epoch)} of {epochs * in_epoch}"
+        self._run.folder.tell("training", line, fraction, trainer.epoch, epochs, left)

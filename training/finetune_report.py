@@ -1,0 +1,54 @@
+"""The report of a run of fine-tuning, for a person."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from DenseLandmarksLib.models.bundle import BundleDescription
+from training.finetune_learn import Learned
+from training.finetune_request import BegunRun, corrections
+from training.gate import Verdict
+from training.run_epochs import VALIDATION_CURVE
+
+
+def report_text(run: BegunRun, learned: Learned, version: BundleDescription, verdict: Verdict, is_active: bool) -> str:
+    """``report.md``: what was learned from what, the curve's ends, the comparison, and what became of it."""
+    counts = corrections(run.training)
+    decided = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    options = run.request.options
+    kept = f"original cases replayed ({options.replay_share:.0%} of each batch)"
+    if run.request.replay is None:
+        kept = f"pulled to its old weights ({options.pull:g})" if options.pull > 0 else "nothing holds the old weights"
+    lines = [
+        f"# {version.name} {version.version}",
+        "",
+        f"Parent: {run.parent.name} {run.parent.version}. Library: {run.library.name}, "
+        f"{len(learned.task.run.case_ids)} cases to learn from ({decided or 'masks alone'}), {len(run.comparison)} kept for "
+        "comparison.",
+        "",
+        f"{learned.trainer.task.optimiser.steps} steps, batch {learned.trainer.task.optimiser.batch}, learning rate "
+        f"{learned.trainer.task.optimiser.learning_rate:g}, verified landmarks weigh {options.verified_weight:g}, {kept}, "
+        f"seed {options.seed}, {run.request.device}.",
+    ]
+    if learned.task.new_landmarks:
+        lines += ["", f"New landmarks: {', '.join(learned.task.new_landmarks)}."]
+    ends = _ends(run.request.output / VALIDATION_CURVE)
+    if ends:
+        whose = "cases for comparison" if run.comparison else "cases that it learned from"
+        lines += ["", f"Mean error on the {whose}: {ends[0]:.2f} mm before, {ends[1]:.2f} mm after."]
+    lines += ["", "## Comparison", "", verdict.line, ""]
+    lines += [f"- {note}" for note in verdict.notes]
+    lines += ["", f"The new version is {'active' if is_active else 'listed and not active'}."]
+    if learned.lines:
+        lines += ["", "## Left out, and to know", "", *(f"- {line}" for line in learned.lines)]
+    return "\n".join(lines) + "\n"
+
+
+def _ends(curve: Path) -> tuple[float, float] | None:
+    """The first and the last error of a curve, mm; ``None`` without any."""
+    if not curve.is_file():
+        return None
+    with curve.open(newline="") as file:
+        errors_mm = [float(row["error_mm"]) for row in csv.DictReader(file)]
+    return (errors_mm[0], errors_mm[-1]) if errors_mm else None
