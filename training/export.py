@@ -14,8 +14,8 @@ from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, loa
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
 from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
+from training.finetuning.inherit_calibration import CALIBRATION_OF, inherited_lines
 from training.grid_cases import GridCases
-from training.inherit_calibration import CALIBRATION_OF, inherited_lines
 from training.recipe import Recipe
 
 STYLES = Path(__file__).parent / "recipes" / "structures"

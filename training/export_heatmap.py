@@ -13,7 +13,7 @@ from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
 from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
 from training.export import LICENSE_TEXT, structure_styles
-from training.inherit_calibration import inherited_lines
+from training.finetuning.inherit_calibration import inherited_lines
 from training.metrics import FAR_MM
 
 if TYPE_CHECKING:

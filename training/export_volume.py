@@ -14,7 +14,7 @@ from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
 from training.bundle_metadata import bundle_metadata, data_format, length_text, trained_on_text
 from training.export import LICENSE_TEXT
-from training.inherit_calibration import inherited_lines
+from training.finetuning.inherit_calibration import inherited_lines
 
 if TYPE_CHECKING:
     from training.heatmap_volume_task import HeatmapVolumeTask

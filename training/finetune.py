@@ -14,12 +14,12 @@ from pathlib import Path
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.registry import choose_device
-from training.compared_errors import CancelledComparisonError
-from training.finetune_finish import finish
-from training.finetune_learn import learn
-from training.finetune_recipe import FinetuneRecipe, read_finetune_recipe
-from training.finetune_request import FinetuneRequest, begin
-from training.finetune_run import CancelledError, OtherRunError, RunFolder
+from training.finetuning.compared_errors import CancelledComparisonError
+from training.finetuning.finish import finish
+from training.finetuning.learn import learn
+from training.finetuning.recipe import FinetuneRecipe, read_finetune_recipe
+from training.finetuning.request import FinetuneRequest, begin
+from training.finetuning.run_folder import CancelledError, OtherRunError, RunFolder
 
 logger = logging.getLogger(__name__)
 

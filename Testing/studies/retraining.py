@@ -44,8 +44,8 @@ from Testing.studies.annotator import PointOrder, review_case, slips_lps_mm
 from Testing.studies.retraining_table import BASE, ORACLE, Stage, draw_curves, table_of
 from training.data import Case, Dataset, read_dataset
 from training.finetune import finetune
-from training.finetune_recipe import FinetuneRecipe
-from training.finetune_request import FinetuneRequest
+from training.finetuning.recipe import FinetuneRecipe
+from training.finetuning.request import FinetuneRequest
 from training.fit import fit
 from training.grid_cases import load_grid_cases, save_grid_cases
 from training.recipe import Recipe, build_from, read_values

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from DenseLandmarksLib.landmarks.template import Template
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
 TRAIN, TEST = 8, 2
@@ -56,8 +56,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def chest_bundle(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model that knows the lungs badly, see :mod:`Testing.training.chest_library`."""
-    from Testing.training.chest_library import MODEL
+    """A small model that knows the lungs badly, see :mod:`Testing.training.finetuning.chest_library`."""
+    from Testing.training.finetuning.chest_library import MODEL
     from training.fit import fit
 
     output = tmp_path_factory.mktemp("parent")
@@ -70,6 +70,6 @@ def corrected_chests(
     chest_bundle: Path, chest_template: Template, tmp_path_factory: pytest.TempPathFactory
 ) -> Annotator:
     """Three corrected cases; nobody changes them."""
-    from Testing.training.chest_library import corrected_library
+    from Testing.training.finetuning.chest_library import corrected_library
 
     return corrected_library(tmp_path_factory.mktemp("corrected"), chest_bundle, chest_template)

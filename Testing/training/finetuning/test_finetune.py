@@ -23,7 +23,7 @@ from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.descent import descent_of
 from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.models.versions import list_versions
-from Testing.training.chest_library import (
+from Testing.training.finetuning.chest_library import (
     FEW_STEPS,
     MODEL,
     case_ids,
@@ -35,11 +35,11 @@ from Testing.training.chest_library import (
     truth_of,
     write_phantom,
 )
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.kept_state import rows_of
 from training.__main__ import main
-from training.finetune_dense_shape import FinetuneDenseShape, finetune_task
-from training.finetune_recipe import FinetuneRecipe, recipe_of
+from training.finetuning.dense_shape import FinetuneDenseShape, finetune_task
+from training.finetuning.recipe import FinetuneRecipe, recipe_of
 from training.losses import landmark_loss
 from training.phantoms import Phantom, landmarks_of
 from training.recipe import recipe_from_dict
@@ -369,6 +369,12 @@ def test_the_pull_keeps_weights_near_the_old_ones(library: Annotator, bundle: Pa
 
 
 # ---- who is compared on ---------------------------------------------------------------------------------------------
+
+
+def test_a_model_can_be_trained_anew_from_the_same_cases(library: Annotator, bundle: Path, tmp_path: Path) -> None:
+    going_on, anew = (FinetuneRecipe(steps=1, epochs=1, ema=0.0, anew=anew) for anew in (False, True))
+    near = distance(run(library, tmp_path / "going-on", going_on), bundle)
+    assert distance(run(library, tmp_path / "anew", anew), bundle) > 10 * near
 
 
 def test_nobody_learns_from_a_case_that_is_there_for_comparison(

@@ -18,13 +18,12 @@ from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import TEMPLATE
-from training.decided_radiographs import read_decided_radiographs
 from training.export_heatmap import heatmap_card, heatmap_configuration
-from training.finetune_recipe import FinetuneRecipe
-from training.finetuned_bundle import FinetuneRun, save_finetuned
+from training.finetuning.bundle import FinetuneRun, save_finetuned
+from training.finetuning.decided_radiographs import read_decided_radiographs
+from training.finetuning.grow_template import grown_template
+from training.finetuning.recipe import FinetuneRecipe
 from training.grid_cases import GridCases, load_grid_cases
-from training.grow_network import grown_weights, landmark_rows
-from training.grow_template import grown_template
 from training.heatmap_data import HeatmapTrainingSet, contour_masks
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_task import HeatmapTask
@@ -61,8 +60,7 @@ class FinetuneHeatmapTask(HeatmapTask):
     def new_network(self) -> nn.Module:
         """The parent's network, with heads for landmarks that are new."""
         network = super().new_network()
-        rows = landmark_rows(self.run.parent.landmark_names, self.template.landmark_names)
-        network.load_state_dict(grown_weights(self.run.parent.weights, network.state_dict(), rows))
+        network.load_state_dict(self.run.first_weights(network.state_dict(), self.template.landmark_names))
         return network
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -115,7 +113,9 @@ def finetune_task(
         masks = tuple(np.concatenate(both) for both in zip(masks, contour_masks(every, structures), strict=True))  # type: ignore[assignment]
         cases = _joined(cases, every)
     mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
-    run = FinetuneRun(parent, recipe.optimiser, mix, name, decided.case_ids, new, (*lines, *decided.lines))
+    run = FinetuneRun(
+        parent, recipe.optimiser, mix, name, decided.case_ids, new, (*lines, *decided.lines), anew=options.anew
+    )
     return FinetuneHeatmapTask(recipe, _tensors(cases, masks, device), template, cases, run)
 
 

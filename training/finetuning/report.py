@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 
 from DenseLandmarksLib.models.bundle import BundleDescription
-from training.finetune_learn import Learned
-from training.finetune_request import BegunRun, corrections
-from training.gate import Verdict
+from training.finetuning.gate import Verdict
+from training.finetuning.learn import Learned
+from training.finetuning.request import BegunRun, corrections
 from training.run_epochs import VALIDATION_CURVE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.gate import Verdict
+from training.finetuning.gate import Verdict
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

@@ -25,12 +25,12 @@ from DenseLandmarksLib.models.registry import open_predictor
 from Testing.models.disc_finder import NAMES as DISCS
 from Testing.models.disc_finder import patient, write_disc_finder, write_hand
 from Testing.training.blob_radiographs import LANDMARKS, MEAN_PX, SPACING_MM, blob_image, write_blob_radiographs
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.kept_state import assert_same
-from training.decided_radiographs import read_decided_radiographs
 from training.export import rewrite_bundle
-from training.finetune_heatmap import FinetuneHeatmapTask, finetune_task
-from training.finetune_recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetuning.decided_radiographs import read_decided_radiographs
+from training.finetuning.heatmap import FinetuneHeatmapTask, finetune_task
+from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
 from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_task import HeatmapTask

@@ -17,8 +17,8 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import find_bundle
-from training.finetune_recipe import FinetuneRecipe, finetune_recipe_from_dict
-from training.finetune_run import CASES, FORMAT, RUN, STATE, OtherRunError, RunFolder
+from training.finetuning.recipe import FinetuneRecipe, finetune_recipe_from_dict
+from training.finetuning.run_folder import CASES, FORMAT, RUN, STATE, OtherRunError, RunFolder
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from DenseLandmarksLib.models.descent import next_version, trained_on_by
 from DenseLandmarksLib.models.manage_versions import add_version, set_active
 from DenseLandmarksLib.models.versions import active_bundle, list_versions
 from training.export import rewrite_bundle
-from training.finetune_learn import Learned
-from training.finetune_report import report_text
-from training.finetune_request import BegunRun, corrections
-from training.finetune_run import BUNDLE, CANCEL, GATE, REPORT, TRAINED
-from training.gate import compare
+from training.finetuning.gate import compare
+from training.finetuning.learn import Learned
+from training.finetuning.report import report_text
+from training.finetuning.request import BegunRun, corrections
+from training.finetuning.run_folder import BUNDLE, CANCEL, GATE, REPORT, TRAINED
 
 logger = logging.getLogger(__name__)
 

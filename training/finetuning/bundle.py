@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from DenseLandmarksLib.models.bundle import LICENSE, Bundle, save_bundle
 from training.bundle_metadata import finetuned_training
-from training.inherit_calibration import inherited_inference, inherited_metadata
+from training.finetuning.grow_network import grown_weights, landmark_rows
+from training.finetuning.inherit_calibration import inherited_inference, inherited_metadata
 from training.recipe import OptimiserRecipe
 from training.replay import CaseMix
 
@@ -21,7 +22,8 @@ class FinetuneRun:
     """What a run of fine-tuning was, for the bundle that comes out: its ``parent``, its cases and what was replayed.
 
     ``lines`` are for the report, one each: cases that were left out, landmarks that are not learned; ``new_landmarks`` the
-    names of those that are trained for the first time; ``case_ids`` of the library that were learned from.
+    names of those that are trained for the first time; ``case_ids`` of the library that were learned from; ``anew`` whether it
+    began with random weights.
     """
 
     parent: Bundle
@@ -31,6 +33,13 @@ class FinetuneRun:
     case_ids: tuple[str, ...]
     new_landmarks: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    anew: bool = False
+
+    def first_weights(self, fresh: Mapping[str, Tensor], landmark_names: Sequence[str]) -> dict[str, Tensor]:
+        """What a network for these landmarks begins with, whose ``fresh`` weights are random."""
+        if self.anew:
+            return dict(fresh)
+        return grown_weights(self.parent.weights, fresh, landmark_rows(self.parent.landmark_names, landmark_names))
 
     @property
     def steps(self) -> int:

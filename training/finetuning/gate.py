@@ -20,7 +20,7 @@ from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.descent import trained_on_by
-from training.compared_errors import CaseErrors, ComparedErrors, StructureErrors, compare_errors
+from training.finetuning.compared_errors import CaseErrors, ComparedErrors, StructureErrors, compare_errors
 from training.metrics import bootstrap_pooled_ci95
 
 Outcome = Literal["not enough evidence", "not worse", "worse", "undecided"]
@@ -129,7 +129,7 @@ def compare(
         whom one of them has learnt.
     progress : gets how many predictions are done, and of how many.
 
-    Raises :class:`~training.compared_errors.CancelledComparisonError` soon after ``cancelled`` says so, and
+    Raises :class:`~training.finetuning.compared_errors.CancelledComparisonError` soon after ``cancelled`` says so, and
     :class:`~DenseLandmarksLib.errors.InputError` where a bundle cannot be opened.
     """
     taught = trained_on | trained_on_by(before.metadata) | trained_on_by(after.metadata)

@@ -17,10 +17,10 @@ from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import load_bundle
-from training.finetune_recipe import FinetuneRecipe, finetuned, recipe_of
-from training.finetune_request import BegunRun, write_cases
-from training.finetune_run import CASES, READ, TRAINED, CancelledError
-from training.finetune_validation import Validation
+from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetuning.request import BegunRun, write_cases
+from training.finetuning.run_folder import CASES, READ, TRAINED, CancelledError
+from training.finetuning.validation import Validation
 from training.heatmap_recipe import HeatmapRecipe
 from training.recipe import AnyRecipe, Recipe, recipe_to_dict
 from training.run_epochs import CHECKPOINT, RECIPE, TRAINING_CURVE, VALIDATION_CURVE, check_goes_on, run_epochs
@@ -46,11 +46,11 @@ def read_finetune_task(
     """The data and the network of a recipe's family; only that family's code is loaded."""
     finetune_task: Callable[..., Any]
     if isinstance(recipe, Recipe):
-        from training.finetune_dense_shape import finetune_task
+        from training.finetuning.dense_shape import finetune_task
     elif isinstance(recipe, HeatmapRecipe):
-        from training.finetune_heatmap import finetune_task
+        from training.finetuning.heatmap import finetune_task
     else:
-        from training.finetune_volumes import finetune_task
+        from training.finetuning.volumes import finetune_task
     return finetune_task(recipe, decisions, run.library, run.request.replay, run.parent, options, device)
 
 
@@ -110,7 +110,7 @@ def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     for line in lines:
         logger.warning("%s", line)
     trainer = Trainer(task)
-    if request.replay is None and options.pull > 0:
+    if request.replay is None and options.pull > 0 and not options.anew:
         trainer.pull_to({name: torch.from_numpy(w0).float() for name, w0 in run.parent.weights.items()}, options.pull)
     with tempfile.TemporaryDirectory() as beside:
         task.export(Path(beside) / "start", trainer.best_network, run.parent)

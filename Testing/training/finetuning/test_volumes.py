@@ -24,11 +24,11 @@ from DenseLandmarksLib.models.predictors.multi_scale import MultiScalePredictor
 from DenseLandmarksLib.models.predictors.volume_predictor import VolumePredictor
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_volumes import LANDMARKS, blob_volume, draw_points, write_blob_volumes
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.kept_state import assert_same
 from training.export import rewrite_bundle
-from training.finetune_recipe import FinetuneRecipe, finetuned, recipe_of
-from training.finetune_volumes import FinetuneHeatmapVolumeTask, FinetuneMultiScaleTask, finetune_task
+from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetuning.volumes import FinetuneHeatmapVolumeTask, FinetuneMultiScaleTask, finetune_task
 from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe, TilesRecipe

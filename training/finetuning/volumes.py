@@ -17,13 +17,13 @@ from DenseLandmarksLib.landmarks.joint_shape import JointShape, build_joint_shap
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from training.altered_volumes import AlteredVolumesTask, read_train_cases
-from training.decided_volumes import grown_names, read_decided_volumes, with_replayed
 from training.export_volume import volume_card, volume_configuration
-from training.finetune_recipe import FinetuneRecipe
-from training.finetuned_bundle import FinetuneRun, save_finetuned
-from training.grow_groups import grown_groups
-from training.grow_network import grown_weights, landmark_rows
-from training.grow_shape import grown_shape
+from training.finetuning.bundle import FinetuneRun, save_finetuned
+from training.finetuning.decided_volumes import grown_names, read_decided_volumes, with_replayed
+from training.finetuning.grow_groups import grown_groups
+from training.finetuning.grow_network import landmark_rows
+from training.finetuning.grow_shape import grown_shape
+from training.finetuning.recipe import FinetuneRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
 from training.heatmap_volume_task import HeatmapVolumeTask
 from training.replay import CaseMix
@@ -64,8 +64,7 @@ class FinetunedVolumes(AlteredVolumesTask):
     def new_network(self) -> nn.Module:
         """The parent's network, with outputs for landmarks that are new."""
         network = super().new_network()  # type: ignore[safe-super]
-        rows = landmark_rows(self.run.parent.landmark_names, self.cases.landmark_names)
-        network.load_state_dict(grown_weights(self.run.parent.weights, network.state_dict(), rows))
+        network.load_state_dict(self.run.first_weights(network.state_dict(), self.cases.landmark_names))
         return network
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -127,7 +126,7 @@ def finetune_task(
         lines += (f"{alone[0]!r} has no partner on the other side: volumes are not mirrored.",)
     mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
     new = names[len(parent.landmark_names) :]
-    run = FinetuneRun(parent, recipe.optimiser, mix, name, decided.case_ids, new, lines)
+    run = FinetuneRun(parent, recipe.optimiser, mix, name, decided.case_ids, new, lines, anew=options.anew)
     if isinstance(recipe, HeatmapVolumeRecipe):
         return FinetuneHeatmapVolumeTask(recipe, cases, run, device)
     levels = recipe.levels

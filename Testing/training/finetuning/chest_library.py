@@ -17,10 +17,10 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.template import Template
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from training.finetune import finetune
-from training.finetune_recipe import FinetuneRecipe
-from training.finetune_request import FinetuneRequest
+from training.finetuning.recipe import FinetuneRecipe
+from training.finetuning.request import FinetuneRequest
 from training.phantoms import DEMO_SEEDS, Phantom, draw_phantom, phantom_image
 from training.recipe import AugmentationRecipe, NetworkRecipe, OptimiserRecipe, Recipe, TargetRecipe
 

@@ -98,7 +98,7 @@ def compare_errors(
     """Have both versions predict the cases for comparison, one version after the other.
 
     ``taught`` are the ids of cases that one of them learnt from: their patients are not compared on. The rest as
-    :func:`training.gate.compare` takes it.
+    :func:`training.finetuning.gate.compare` takes it.
     """
     known = frozenset(before.landmark_names) & frozenset(after.landmark_names)
     truths: list[_Truth] = []

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-import training.finetune_learn
+import training.finetuning.learn
 import training.trainer
 from DenseLandmarksLib.annotation.file_lock import is_locked, try_lock
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.versions import list_versions
-from Testing.training.chest_library import (
+from Testing.training.finetuning.chest_library import (
     FEW_STEPS,
     MODEL,
     case_ids,
@@ -31,12 +31,12 @@ from Testing.training.chest_library import (
     request_for,
     run,
 )
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.kept_state import ROOT, assert_same, rows_of, state_of
 from training.dense_shape_task import DenseShapeTask
 from training.finetune import finetune
-from training.finetune_dense_shape import FinetuneDenseShape
-from training.finetune_recipe import FinetuneRecipe
+from training.finetuning.dense_shape import FinetuneDenseShape
+from training.finetuning.recipe import FinetuneRecipe
 from training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -131,7 +131,7 @@ def test_a_process_that_is_killed_is_gone_on_with(corrected_chests: Annotator, w
     recipe.write_text("[finetune]\nsteps = 6\nepochs = 3\nema = 0.0\nlearning_rate_share = 0.3\n")
     # It hangs where a real one would compute for minutes: in the second epoch.
     slow = (
-        "import sys, time; from training.finetune_dense_shape import FinetuneDenseShape as F; import training.finetune_learn as l;"
+        "import sys, time; from training.finetuning.dense_shape import FinetuneDenseShape as F; import training.finetuning.learn as l;"
         "l.CHECKPOINT_EVERY_S = 0; b = F.batches; F.batches = lambda s, e: (time.sleep(60 if e > 1 else 0), b(s, e))[1];"
         "from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
@@ -294,7 +294,7 @@ def test_too_little_memory_on_the_card_halves_the_batch_once(
     annotator: Annotator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No card is needed: the error is raised where the card would."""
-    monkeypatch.setattr(training.finetune_learn, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(training.finetuning.learn, "CHECKPOINT_EVERY_S", 0.0)
     output, seen = tmp_path / "run", list[int]()
 
     def short(limit: int, after_steps: int, cancel_after: int = 0) -> None:
@@ -328,5 +328,5 @@ def test_an_error_that_nobody_thought_of_is_one_line_too(
     def broken(trainer: Trainer, *arguments: Any) -> Any:
         raise ZeroDivisionError("division by\nzero")
 
-    monkeypatch.setattr(training.finetune_learn.Trainer, "run_epoch", broken)
+    monkeypatch.setattr(training.finetuning.learn.Trainer, "run_epoch", broken)
     assert "ZeroDivisionError: division by zero" in fails(annotator, tmp_path / "run")

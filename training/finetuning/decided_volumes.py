@@ -14,7 +14,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.models.intensity import IntensityRecipe
-from training.decided_radiographs import no_case, nothing_to_learn
+from training.finetuning.decided_radiographs import no_case, nothing_to_learn
 from training.read_volumes import pyramid_of
 from training.stored_pyramid import StoredPyramid
 from training.volume_cases import VolumeCases

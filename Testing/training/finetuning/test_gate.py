@@ -21,10 +21,10 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import open_bundle
 from Testing.models.disc_finder import NAMES, lps_of, patient, write_hand
-from Testing.training.compared_hands import add_hand, hands_placed_blind, place_blind, version_of
-from training.compared_errors import CancelledComparisonError, CaseErrors, ComparedErrors
-from training.gate import Verdict, compare, verdict_of
-from training.gate_report import verdict_lines
+from Testing.training.finetuning.compared_hands import add_hand, hands_placed_blind, place_blind, version_of
+from training.finetuning.compared_errors import CancelledComparisonError, CaseErrors, ComparedErrors
+from training.finetuning.gate import Verdict, compare, verdict_of
+from training.finetuning.gate_report import verdict_lines
 
 COUNT = NEEDED + 1
 

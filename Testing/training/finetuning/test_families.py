@@ -15,11 +15,11 @@ from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.models.versions import list_versions
 from Testing.training.blob_radiographs import LANDMARKS, MEAN_PX, SPACING_MM, blob_image, write_blob_radiographs
 from Testing.training.blob_volumes import write_blob_volumes
-from Testing.training.chest_library import run
-from Testing.training.corrected_cases import Annotator
+from Testing.training.finetuning.chest_library import run
+from Testing.training.finetuning.corrected_cases import Annotator
+from Testing.training.finetuning.test_volumes import RECIPES, correct_chin, write_image
 from Testing.training.kept_state import rows_of
-from Testing.training.test_finetune_volumes import RECIPES, correct_chin, write_image
-from training.finetune_recipe import FinetuneRecipe
+from training.finetuning.recipe import FinetuneRecipe
 from training.fit import fit
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.recipe import AugmentationRecipe, OptimiserRecipe

@@ -31,6 +31,7 @@ class FinetuneRecipe:
     pull : where they are not, ``pull * sum((w - w0) ** 2)`` over the weights that the model had is added to the loss
         (L2-SP, Li et al. 2018; the factor of a half is in ``pull``).
     ema : as in :class:`~training.recipe.OptimiserRecipe`.
+    anew : begin with random weights instead of those of the model; ``pull`` is then for nothing.
     seed : of all random numbers.
     """
 
@@ -42,6 +43,7 @@ class FinetuneRecipe:
     replay_share: float = 0.5
     pull: float = 0.01
     ema: float = 0.99
+    anew: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

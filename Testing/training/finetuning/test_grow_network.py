@@ -18,9 +18,9 @@ from DenseLandmarksLib.models.networks.heatmap_network import HeatmapNetwork
 from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORKS
 from DenseLandmarksLib.models.networks.multi_scale import NETWORKS, MultiScaleLocNet
 from Testing.models.small_heatmap_networks import SMALL, STEMS, small
-from training.grow_groups import grown_groups
-from training.grow_network import grown_weights, landmark_rows
-from training.grow_shape import grown_shape
+from training.finetuning.grow_groups import grown_groups
+from training.finetuning.grow_network import grown_weights, landmark_rows
+from training.finetuning.grow_shape import grown_shape
 from training.stored_pyramid import StoredPyramid
 
 OLD = ("a", "b", "c")

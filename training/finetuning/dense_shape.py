@@ -21,17 +21,16 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.predictors.decode import decode_output
-from training.decided_radiographs import read_decided_radiographs
 from training.dense_shape_task import DenseShapeTask, TrainingSet
 from training.export import dense_shape_configuration, model_card
-from training.finetune_recipe import FinetuneRecipe
-from training.finetuned_bundle import FinetuneRun, save_finetuned
+from training.finetuning.bundle import FinetuneRun, save_finetuned
+from training.finetuning.decided_radiographs import read_decided_radiographs
+from training.finetuning.grow_template import grown_template
+from training.finetuning.recipe import FinetuneRecipe
+from training.finetuning.replayed_cases import joined, original_cases
 from training.grid_cases import GridCases
-from training.grow_network import grown_weights, landmark_rows
-from training.grow_template import grown_template
 from training.recipe import Recipe
 from training.replay import CaseMix
-from training.replayed_cases import joined, original_cases
 from training.targets import make_targets
 
 
@@ -62,8 +61,7 @@ class FinetuneDenseShape(DenseShapeTask):
     def new_network(self) -> nn.Module:
         """The parent's network; raises :class:`InputError` where its weights and its recipe do not fit."""
         network = super().new_network()
-        rows = landmark_rows(self.run.parent.landmark_names, self.template.landmark_names)
-        network.load_state_dict(grown_weights(self.run.parent.weights, network.state_dict(), rows))
+        network.load_state_dict(self.run.first_weights(network.state_dict(), self.template.landmark_names))
         return network
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -113,7 +111,7 @@ def finetune_task(
     targets = make_targets(cases, template, recipe.target)
     mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
     lines = (*unknown, *read.lines, *_without_pixels(cases, template, targets.annotated))
-    run = FinetuneRun(parent, recipe.optimiser, mix, name, read.case_ids, new_landmarks, lines)
+    run = FinetuneRun(parent, recipe.optimiser, mix, name, read.case_ids, new_landmarks, lines, anew=options.anew)
     return FinetuneDenseShape(recipe, TrainingSet.build(cases, targets, len(cases), device), template, cases, run)
 
 

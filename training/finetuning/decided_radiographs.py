@@ -18,7 +18,7 @@ from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.landmarks.other_side import names_of_other_side
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.expectation import Expectation, choose_view
-from training.decided_view import view_of_decided
+from training.finetuning.decided_view import view_of_decided
 from training.grid_cases import GridCases
 
 FloatArray = NDArray[np.float64]
