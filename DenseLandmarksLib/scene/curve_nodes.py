@@ -91,6 +91,10 @@ class _Plot:
             self.chart.AddAndObservePlotSeriesNodeID(self.series.GetID())
         elif not curve and has_series:
             self.chart.RemoveAllPlotSeriesNodeIDs()
+        if curve and self._name == ERROR:
+            # It has a zero that means something: a small change is to look small.
+            self.chart.SetYAxisRangeAuto(False)
+            self.chart.SetYAxisRange(0.0, 1.1 * float(points[:, 1].max()) or 1.0)
 
     def remove(self) -> None:
         """Take it out of the scene."""

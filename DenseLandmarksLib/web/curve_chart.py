@@ -13,10 +13,10 @@ _BASELINE, _UNDER_AXIS = 4, 15
 _MOST_POINTS = 200
 
 
-def chart(title: str, curve: Curve, colour: str) -> dict[str, Any]:
+def chart(title: str, curve: Curve, colour: str, from_zero: bool = False) -> dict[str, Any]:
     """What the page's template takes: ``title``, ``colour``, ``line`` (an SVG path), ``dots`` and ``words``.
 
-    Without a point there is a title alone; few points are dots, too, so that the first is seen.
+    ``from_zero`` for what has a zero that means something, so that a small change looks small. Without a point there is a title alone; few points are dots, too, so that the first is seen.
     """
     shown = curve[:: max(1, -(-len(curve) // _MOST_POINTS))]
     if curve and shown[-1] != curve[-1]:
@@ -25,7 +25,8 @@ def chart(title: str, curve: Curve, colour: str) -> dict[str, Any]:
     if not shown:
         return made
     epochs, values = zip(*shown, strict=True)
-    x_range, y_range = _range(epochs), _range(values)
+    ends = [0.0, max(values)] if from_zero and max(values) > 0 else _ends(values)
+    x_range, y_range = _range(epochs), _range(tuple(ends))
     places = [(_at(x, x_range, _LEFT, _RIGHT), _at(y, y_range, _BOTTOM, _TOP)) for x, y in shown]
     made["line"] = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     if len(places) <= _MOST_POINTS // 8:
@@ -34,7 +35,7 @@ def chart(title: str, curve: Curve, colour: str) -> dict[str, Any]:
     made["words"] = [
         *(
             _word(_LEFT - 5, _at(y, y_range, _BOTTOM, _TOP) + _BASELINE, text, "end")
-            for y, text in zip(_ends(values), _told_apart(_ends(values)), strict=True)
+            for y, text in zip(ends, _told_apart(ends), strict=True)
         ),
         *(_word(_at(x, x_range, _LEFT, _RIGHT), _BOTTOM + _UNDER_AXIS, f"{x:g}", "middle") for x in _ends(epochs)),
     ]

@@ -78,7 +78,8 @@ class RetrainSection:
 
     def _draw_curves(self, curves: Curves) -> list[dict[str, Any]]:
         if self._charts is None or self._charts[0] != curves:
-            drawn = [chart("Error (mm)", curves.error_mm, ERROR_COLOUR), chart("Loss", curves.loss, LOSS_COLOUR)]
+            error = chart("Error (mm)", curves.error_mm, ERROR_COLOUR, from_zero=True)
+            drawn = [error, chart("Loss", curves.loss, LOSS_COLOUR)]
             self._charts = curves, [one for one in drawn if one["line"]]
         return self._charts[1]
 

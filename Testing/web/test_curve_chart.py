@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from DenseLandmarksLib.web.curve_chart import HEIGHT, WIDTH, chart
 
 
@@ -40,3 +42,11 @@ def test_of_many_points_few_are_sent_and_the_last_is_among_them() -> None:
 def test_ends_that_lie_close_together_are_told_apart() -> None:
     drawn = chart("Error (mm)", ((0, 4.6231), (1, 4.6156)), "red")
     assert [word["text"] for word in drawn["words"][:2]] == ["4.616", "4.623"]
+
+
+def test_a_small_change_of_an_error_looks_small() -> None:
+    drawn = chart("Error (mm)", ((0, 4.0), (1, 3.0)), "red", from_zero=True)
+    first, last = (dot["y"] for dot in drawn["dots"])
+    assert {word["text"] for word in drawn["words"]} >= {"0", "4"}
+    axis = drawn["words"][0]["y"] - drawn["words"][1]["y"]
+    assert (last - first) == pytest.approx(0.25 * axis, rel=0.05)
