@@ -4,7 +4,7 @@ A model learns from 20 training cases. A simulated annotator then goes through 1
 landmark as the model doubts them, those that are more than 3 mm off are dragged to where they belong, by a hand that is off by
 1 mm across and 2 mm along the contour, the others accepted. After each number of cases the next model learns from the library.
 Against this base setting, one factor at a time: cases and landmarks in random order, no propagation, a model that is trained
-anew; and the upper bound of an oracle, to whom the worst cases and landmarks come first.
+anew, one that does not see the first cases again; and the upper bound of an oracle, to whom the worst cases and landmarks come first.
 
 What is done is not done again, and what was begun is gone on with. With ``--fold`` the cases of that fold of ``train`` are
 reported on instead of ``test``, and none of them is learned from: choices are made there.
@@ -37,6 +37,7 @@ from DenseLandmarksLib.files import write_json, write_text
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.prediction import Predictor
 from DenseLandmarksLib.models.registry import open_bundle
@@ -68,12 +69,16 @@ class RetrainingStudy:
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to work: how cases and landmarks come, whether neighbours move along, how the next model is made."""
+    """One way to work: how cases and landmarks come, whether neighbours move along, how the next model is made.
+
+    Without ``replay`` the cases of the first model are not at hand, as with a model that somebody else trained.
+    """
 
     cases: Order | Literal["worst"] = "doubt"
     points: PointOrder = "doubt"
     strength: float = 1.0
     anew: bool = False
+    replay: bool = True
 
 
 SETTINGS = {
@@ -81,6 +86,7 @@ SETTINGS = {
     "random": Setting("random", "random"),
     "no-propagation": Setting(strength=0.0),
     "anew": Setting(anew=True),
+    "no-replay": Setting(replay=False),
     ORACLE: Setting("worst", "worst"),
 }
 
@@ -152,6 +158,11 @@ class Work:
         for predicted in predict_cases(library, bundle, predictor, "model"):
             if predicted.problem:
                 raise InputError(predicted.problem)
+        for entry in library.cases():  # what was saved right before the end came is done too
+            if entry.newest is not None and entry.newest.is_reviewed and entry.id not in drags:
+                reviews = library.case(entry.id).load()[0].landmarks.review
+                drags[entry.id] = sum(review in (Review.CORRECTED, Review.PLACED) for review in reviews)
+                write_json(path, drags)
         while len(drags) < corrected:
             case_id = self._next(library, drags)
             drags[case_id] = self._review(library, case_id)
@@ -167,7 +178,7 @@ class Work:
             if entry.id not in done:
                 state, _ = library.case(entry.id).load()
                 truth = self._truth(entry.name, state.geometry, state.landmarks.names)[1]
-                errors[entry.id] = float(np.linalg.norm(state.landmarks.points_lps_mm - truth, axis=1).mean())
+                errors[entry.id] = float(np.nanmean(np.linalg.norm(state.landmarks.points_lps_mm - truth, axis=1)))
         return max(errors, key=lambda case_id: errors[case_id])
 
     def _review(self, library: Library, case_id: str) -> int:
@@ -199,7 +210,7 @@ class Work:
                 library=self.folder / "library",
                 output=output,
                 options=options,
-                replay=self.packed,
+                replay=self.packed if self.setting.replay else None,
                 resume=(output / "run.json").is_file(),
                 activate=False,
                 data_folder=self.folder / "user",
@@ -264,9 +275,8 @@ def run(arguments: argparse.Namespace) -> int:
     whole = True
     for work in works(study, arguments.data, arguments.fold, arguments.output):
         name = work.folder.name
-        if arguments.settings and name not in arguments.settings:
-            continue
-        whole = work.run(deadline) and whole
+        if not arguments.settings or name in arguments.settings:
+            whole = work.run(deadline) and whole
         found.setdefault(name, {})[work.seed] = work.stages()
     table = table_of(found)
     write_text(arguments.output / "retraining.md", table)

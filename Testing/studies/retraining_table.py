@@ -17,6 +17,7 @@ TITLES = {
     "random": "in random order",
     "no-propagation": "without propagation",
     "anew": "trained anew",
+    "no-replay": "without the first cases",
     ORACLE: "worst first, as an oracle would (upper bound)",
 }
 
@@ -60,6 +61,8 @@ def _at(stages: Mapping[int, Sequence[Stage]], corrected: int, seeds: Sequence[i
 def whole_seeds(results: Results, setting: str) -> list[int]:
     """Seeds of which a setting and the base setting have as many stages."""
     longest = max(len(stages) for of_seed in results.values() for stages in of_seed.values())
+    if not longest:
+        return []
     return [
         seed
         for seed, stages in results.get(setting, {}).items()
@@ -100,7 +103,14 @@ def draw_curves(results: Results, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
-    colours = {BASE: "#0072b2", "random": "#e69f00", "no-propagation": "#d55e00", "anew": "#009e73", ORACLE: "#999999"}
+    colours = {
+        BASE: "#0072b2",
+        "random": "#e69f00",
+        "no-propagation": "#d55e00",
+        "anew": "#009e73",
+        "no-replay": "#cc79a7",
+        ORACLE: "#999999",
+    }
     drawing = Drawing(figsize=(9.5, 3.8), layout="constrained")
     FigureCanvasAgg(drawing)
     left, right = drawing.subplots(1, 2)
@@ -121,6 +131,7 @@ def draw_curves(results: Results, path: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    left.legend(frameon=False, fontsize=8)
+    if left.has_data():
+        left.legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=150)

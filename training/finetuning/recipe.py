@@ -37,10 +37,10 @@ class FinetuneRecipe:
     seed : of all random numbers.
     """
 
-    steps: int = 400
+    steps: int = 600
     epochs: int = 20
     batch: int = 0
-    learning_rate_share: float = 0.1
+    learning_rate_share: float = 0.3
     verified_weight: float = 0.5
     replay_share: float = 0.5
     pull: float = 0.01
