@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.annotation.worklist import Worklist, open_landmarks
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.polygon import contour_tangents
 from training.data import Case, Dataset
 from training.propagation import NOISE_ACROSS_MM, NOISE_ALONG_MM
@@ -44,7 +45,8 @@ def review_case(
 ) -> int:
     """Look at every landmark (N, 3) of a case once, move those that are seen to be wrong, accept the others; the drags.
 
-    ``order`` is the model's ``"doubt"``, ``"random"``, or the ``"worst"`` first, which only an oracle knows.
+    One that the model calls absent is put where it is, which is a drag too. ``order`` is the model's ``"doubt"``,
+    ``"random"``, or the ``"worst"`` first, which only an oracle knows.
     """
     names = session.state.landmarks.names
     row_of = {name: row for row, name in enumerate(names)}
@@ -56,17 +58,23 @@ def review_case(
     while left:
         # Only those that nobody decided move along with others.
         errors = np.linalg.norm(session.state.landmarks.points_lps_mm - truth_lps_mm, axis=1)
+        errors = np.nan_to_num(errors, nan=np.inf)  # nowhere is far off
         if order == "worst":
             name = max(left, key=lambda one: errors[row_of[one]])
         else:
             name = next(one for one in listed if one in left)
         left.discard(name)
         row = row_of[name]
-        if errors[row] <= SEEN_FROM_MM:
+        is_seen = session.state.landmarks.presence[row] is Presence.PRESENT
+        if is_seen and errors[row] <= SEEN_FROM_MM:
             session.accept(name)
             continue
+        where = truth_lps_mm[row] + slips[row]
         try:
-            session.move({name: truth_lps_mm[row] + slips[row]})
+            if is_seen:
+                session.move({name: where})
+            else:  # the model calls it absent, and a person finds it after all
+                session.place(name, where)
             drags += 1
         except InputError:  # it would turn the structure over: a person comes back to it, or leaves it
             session.mark_unsure(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,10 @@ MODEL = Recipe(
     optimiser=OptimiserRecipe(epochs=20, batch=4, learning_rate=1e-2, ema=0.9),
 )
 FEW_STEPS = FinetuneRecipe(steps=6, epochs=3, ema=0.0, learning_rate_share=0.3)
+# For long enough to see what was learned; nothing keeps the weights where they were.
+LEARN = replace(FEW_STEPS, steps=36, pull=0.0)
+# What many pixels teach is seen sooner.
+LEARN_MASKS = replace(LEARN, steps=15)
 
 
 def phantom_of(template: Template, number: int) -> Phantom:
@@ -90,6 +95,13 @@ def corrected_library(folder: Path, bundle: Path, template: Template, cases: int
             partial(correct, phantom=phantom, names=every_third(template)),
         )
     return annotator
+
+
+def copy_of(annotator: Annotator, folder: Path) -> Annotator:
+    """The same library with its images, to change; it has no versions yet."""
+    for part in ("library", "images"):
+        shutil.copytree(annotator.folder / part, folder / part)
+    return Annotator(Library.open(folder / "library"), annotator.bundle, folder)
 
 
 def reopened(annotator: Annotator, case_id: str) -> Session:

@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.registry import open_predictor
 from DenseLandmarksLib.models.versions import list_versions
-from Testing.training.blob_radiographs import LANDMARKS, MEAN_PX, SPACING_MM, blob_image, write_blob_radiographs
-from Testing.training.blob_volumes import write_blob_volumes
+from Testing.training.blob_radiographs import LANDMARKS, MEAN_PX, SPACING_MM, blob_image
 from Testing.training.finetuning.chest_library import run
 from Testing.training.finetuning.corrected_cases import Annotator
-from Testing.training.finetuning.test_volumes import RECIPES, correct_chin, write_image
+from Testing.training.finetuning.volume_cases import correct_chin, write_image
 from Testing.training.kept_state import rows_of
 from training.finetuning.recipe import FinetuneRecipe
-from training.fit import fit
-from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
-from training.recipe import AugmentationRecipe, OptimiserRecipe
 
-PARENT = HeatmapRecipe(
-    "blobs",
-    "A few epochs on eight pictures of blobs.",
-    seed=3,
-    network=HeatmapNetworkRecipe("CompactHeatmapNet", {"channels": [8, 16], "residual_units": 1}),
-    target=HeatmapTargetRecipe(grid=(64, 48)),
-    augmentation=AugmentationRecipe(rotation_deg=4, shift=0.02, noise=0.05),
-    optimiser=OptimiserRecipe(epochs=8, batch=2, learning_rate=2e-2, ema=0.8),
-)
 OPTIONS = FinetuneRecipe(steps=24, epochs=2, batch=4, learning_rate_share=0.5, ema=0.0)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_heatmap_model(tmp_path: Path) -> None:
-    from PIL import Image
-
-    assert fit(PARENT, write_blob_radiographs(tmp_path / "blobs"), tmp_path / "parent")
-    annotator = Annotator.begin(tmp_path, tmp_path / "parent" / "bundle")
+def test_a_heatmap_model(heatmap_parent: Bundle, tmp_path: Path) -> None:
+    annotator = Annotator.begin(tmp_path, heatmap_parent.folder)
     rng = np.random.default_rng(2)
     for number in range(3):
         points = MEAN_PX + rng.uniform(-4, 4, 2) + rng.uniform(-2, 2, (4, 2))
@@ -69,13 +56,11 @@ def test_a_heatmap_model(tmp_path: Path) -> None:
     assert json.loads((output / "state.json").read_text())["status"] == "done"
 
 
-@pytest.mark.parametrize("family", list(RECIPES))
-def test_a_model_of_volumes(family: str, tmp_path: Path) -> None:
-    assert fit(RECIPES[family], write_blob_volumes(tmp_path / "blobs"), tmp_path / "parent")  # type: ignore[arg-type]
-    annotator = Annotator.begin(tmp_path, tmp_path / "parent" / "bundle")
+def test_a_model_of_volumes(volume_parent: Bundle, tmp_path: Path) -> None:
+    annotator = Annotator.begin(tmp_path, volume_parent.folder)
     for seed in range(2):
         annotator.work_on(write_image(tmp_path, seed), correct_chin(seed))
-    output = run(annotator, tmp_path / "run", OPTIONS)
+    output = run(annotator, tmp_path / "run", replace(OPTIONS, steps=4))
     assert len(rows_of(output / "validation.csv")) >= 2
     versions = list_versions("blobs", annotator.folder / "versions")
     assert [one.version for one in versions] == ["1.0.0", "1.0.0+1"]
