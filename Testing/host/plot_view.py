@@ -23,6 +23,9 @@ def draw_chart(chart_node: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     chart.GetTitleProperties().SetFontSize(18)
     for axis, title in ((1, chart_node.GetXAxisTitle()), (0, chart_node.GetYAxisTitle())):
         chart.GetAxis(axis).SetTitle(title if axis == 1 else "")
+    if not chart_node.GetYAxisRangeAuto():
+        chart.GetAxis(0).SetBehavior(vtkChartsCore.vtkAxis.FIXED)
+        chart.GetAxis(0).SetRange(*chart_node.GetYAxisRange())
     for n in range(chart_node.GetNumberOfPlotSeriesNodes()):
         series = chart_node.GetNthPlotSeriesNode(n)
         plot = chart.AddPlot(chart.LINE)

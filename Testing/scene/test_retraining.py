@@ -107,6 +107,9 @@ def test_nodes_of_curves_are_mended_and_go_without_a_trace(tmp_path: Path) -> No
     scene.RemoveNode(nodes.chart(ERROR))
     nodes.show(Curves(((0, 1.0), (1, 0.5)), ((0, 3.0),)))
     assert nodes.chart(ERROR).GetNumberOfPlotSeriesNodes() == 1
+    assert nodes.chart(ERROR).GetYAxisRange() == pytest.approx((0.0, 3.3)), "an error has a zero"
+    assert not nodes.chart(ERROR).GetYAxisRangeAuto()
+    assert nodes.chart(LOSS).GetYAxisRangeAuto()
     assert not any(node.GetSaveWithScene() for node in nodes_of(scene, "vtkMRMLTableNode"))
     nodes.remove()
     assert scene.GetNumberOfNodes() == before
