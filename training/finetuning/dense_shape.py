@@ -48,16 +48,6 @@ class FinetuneDenseShape(DenseShapeTask):
         super().__init__(recipe, data, template, cases, None, run.mix)
         self.run = run
 
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What was left out, one line each."""
-        return self.run.lines
-
-    @property
-    def new_landmarks(self) -> tuple[str, ...]:
-        """Landmarks that the parent did not find."""
-        return self.run.new_landmarks
-
     def new_network(self) -> nn.Module:
         """The parent's network; raises :class:`InputError` where its weights and its recipe do not fit."""
         network = super().new_network()

@@ -77,7 +77,7 @@ def _exported(run: BegunRun, learned: Learned) -> Bundle:
         "library": {"id": run.library.id, "name": run.library.name},
         "revisions": taught,
         "corrections": corrections(learned_from),
-        "new_landmarks": list(learned.task.new_landmarks),
+        "new_landmarks": list(learned.task.run.new_landmarks),
         "gate": None,
         "trained_on": sorted({*taught, *trained_on_by(parent.metadata)}),
         "run": run.id,

@@ -13,7 +13,6 @@ from torch import nn
 
 from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
-from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
@@ -23,7 +22,8 @@ from training.finetuning.bundle import FinetuneRun, save_finetuned
 from training.finetuning.decided_radiographs import read_decided_radiographs
 from training.finetuning.grow_template import grown_template
 from training.finetuning.recipe import FinetuneRecipe
-from training.grid_cases import GridCases, load_grid_cases
+from training.finetuning.replayed_cases import joined, original_cases
+from training.grid_cases import GridCases
 from training.heatmap_data import HeatmapTrainingSet, contour_masks
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_task import HeatmapTask
@@ -46,16 +46,6 @@ class FinetuneHeatmapTask(HeatmapTask):
     ) -> None:
         super().__init__(recipe, data, template, cases, None, run.mix)
         self.run = run
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What was left out, one line each."""
-        return self.run.lines
-
-    @property
-    def new_landmarks(self) -> tuple[str, ...]:
-        """Landmarks that the parent did not find."""
-        return self.run.new_landmarks
 
     def new_network(self) -> nn.Module:
         """The parent's network, with heads for landmarks that are new."""
@@ -108,52 +98,15 @@ def finetune_task(
     cases, masks = decided.cases, _decided_masks(decided.cases, template, structures, recipe.target.landmarks_share)
     original, name = 0, None
     if replay is not None and options.replay_share > 0:
-        every = _original_cases(recipe, replay)
+        every = original_cases(recipe, replay)
         name, original = every.data_name, len(every)
         masks = tuple(np.concatenate(both) for both in zip(masks, contour_masks(every, structures), strict=True))  # type: ignore[assignment]
-        cases = _joined(cases, every)
+        cases = joined(cases, every)
     mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
     run = FinetuneRun(
         parent, recipe.optimiser, mix, name, decided.case_ids, new, (*lines, *decided.lines), anew=options.anew
     )
     return FinetuneHeatmapTask(recipe, _tensors(cases, masks, device), template, cases, run)
-
-
-def _original_cases(recipe: HeatmapRecipe, data: Path) -> GridCases:
-    """The cases that the model was trained on: without the fold that its recipe held out."""
-    cases = load_grid_cases(data, recipe.target.grid).of_split("train")
-    return cases if recipe.validation_fold < 0 else cases.fold(recipe.validation_fold, recipe.folds)[0]
-
-
-def _joined(cases: GridCases, original: GridCases) -> GridCases:
-    """The library's cases and then the original ones, in which nobody knows of landmarks that they lack.
-
-    Raises :class:`InputError` where they share none.
-    """
-    if not set(cases.landmark_names) & set(original.landmark_names):
-        raise InputError(
-            f"expected data of the model's landmarks to replay, {original.data_name} has none of them. Give the data that "
-            "the model was trained on."
-        )
-    assert cases.weights is not None
-    assert cases.absent is not None
-    points = np.full((len(original), len(cases.landmark_names), 2), np.nan)
-    for row, name in enumerate(cases.landmark_names):
-        if name in original.landmark_names:
-            points[:, row] = original.points[:, original.landmark_names.index(name)]
-    nobody = np.zeros(points.shape[:2], bool)
-    return replace(
-        cases,
-        names=cases.names + original.names,
-        splits=cases.splits + original.splits,
-        images=np.concatenate([cases.images, original.images]),
-        points=np.concatenate([cases.points, points]),
-        mm_per_pixel=np.concatenate([cases.mm_per_pixel, original.mm_per_pixel]),
-        weights=np.concatenate([cases.weights, np.ones(nobody.shape, np.float32)]),
-        absent=np.concatenate([cases.absent, nobody]),
-        masks=None,
-        mask_weights=None,
-    )
 
 
 def _decided_masks(cases: GridCases, template: Template, structures: tuple[str, ...], share: float) -> Masks:

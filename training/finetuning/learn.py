@@ -98,15 +98,15 @@ def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     recipe = finetuned(recipe_of(run.parent), options, request.device)
     check_goes_on(output, recipe, request.resume)
     task = read_finetune_task(recipe, run, run.training, options, request.device)
-    lines = tuple(dict.fromkeys((*run.lines, *task.lines)))
+    lines = tuple(dict.fromkeys((*run.lines, *task.run.lines)))
     if len(run.training) == 1:
         lines += ("it learns from one case alone, which says little about others; correct more",)
     known = folder.read(CASES)
-    if known is not None and known["new_landmarks"] != list(task.new_landmarks):
+    if known is not None and known["new_landmarks"] != list(task.run.new_landmarks):
         raise InputError(
             f"expected the new landmarks that the run in {output} was begun with, got others. Begin in another folder."
         )
-    write_cases(run, task.new_landmarks, lines)
+    write_cases(run, task.run.new_landmarks, lines)
     for line in lines:
         logger.warning("%s", line)
     trainer = Trainer(task)

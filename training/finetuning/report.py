@@ -31,8 +31,8 @@ def report_text(run: BegunRun, learned: Learned, version: BundleDescription, ver
         f"{learned.trainer.task.optimiser.learning_rate:g}, verified landmarks weigh {options.verified_weight:g}, {kept}, "
         f"seed {options.seed}, {run.request.device}.",
     ]
-    if learned.task.new_landmarks:
-        lines += ["", f"New landmarks: {', '.join(learned.task.new_landmarks)}."]
+    if learned.task.run.new_landmarks:
+        lines += ["", f"New landmarks: {', '.join(learned.task.run.new_landmarks)}."]
     ends = _ends(run.request.output / VALIDATION_CURVE)
     if ends:
         whose = "cases for comparison" if run.comparison else "cases that it learned from"

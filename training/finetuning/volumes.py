@@ -47,16 +47,6 @@ class FinetunedVolumes(AlteredVolumesTask):
         self.run = run
         super().__init__(recipe, cases, None, device, run.mix)
 
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What was left out, one line each."""
-        return self.run.lines
-
-    @property
-    def new_landmarks(self) -> tuple[str, ...]:
-        """Landmarks that the parent did not find."""
-        return self.run.new_landmarks
-
     def new_joint_shape(self) -> JointShape | None:
         """The parent's, whose limits were calibrated with it, with the landmarks that are new."""
         return joint_shape_from(self.run.parent, self.cases)

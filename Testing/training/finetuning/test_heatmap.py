@@ -194,7 +194,7 @@ def test_a_case_without_its_image_or_anything_to_learn_is_left_out_with_a_line(
     corrected_alone = replace(OPTIONS, verified_weight=0.0)
     task = task_of(library, heatmap_parent, None, corrected_alone)
     assert len(task.cases) == 1
-    gone, empty = task.lines
+    gone, empty = task.run.lines
     assert "expected the image of case person-0" in gone
     assert "expected landmarks or structures of the model in case person-7, got none that were decided" in empty
     (tmp_path / "person-1.png").unlink()

@@ -47,7 +47,7 @@ def define_brow(seed: int) -> Callable[[Session], None]:
 def test_a_landmark_that_people_defined_becomes_a_trained_one(heatmap_parent: Bundle, tmp_path: Path) -> None:
     library = annotated(tmp_path, heatmap_parent, define_brow)
     task = task_of(library, heatmap_parent)
-    assert task.new_landmarks == ("brow",)
+    assert task.run.new_landmarks == ("brow",)
     assert task.template.landmark_names == (*LANDMARKS, "brow")
     network = task.new_network()
     before = task.validate(network)["error_mm"]
@@ -62,7 +62,7 @@ def test_a_landmark_that_people_defined_becomes_a_trained_one(heatmap_parent: Bu
     assert np.isfinite(landmarks.covariance_mm2).all()
     # A second generation knows it already.
     again = task_of(library, load_bundle(tmp_path / "bundle"))
-    assert again.new_landmarks == ()
+    assert again.run.new_landmarks == ()
     assert again.template.landmark_names == (*LANDMARKS, "brow")
 
 
@@ -77,7 +77,7 @@ def test_a_landmark_of_another_template_is_left_out_with_a_line(heatmap_parent: 
 
     Annotator(library, heatmap_parent.folder, tmp_path).work_on(write_image(tmp_path, 9), place, SPACING)
     task = task_of(library, heatmap_parent)
-    assert task.new_landmarks == ()
-    one, other = task.lines
+    assert task.run.new_landmarks == ()
+    one, other = task.run.lines
     assert one.startswith("'brow' was defined on another template of head: it is not learned")
     assert other.startswith("'mole' is not on the template, and nobody defined it in the library")

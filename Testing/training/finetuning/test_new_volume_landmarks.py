@@ -50,7 +50,7 @@ def test_a_landmark_that_was_placed_under_a_new_name_becomes_a_trained_one(
     volume_parent: Bundle, tmp_path: Path
 ) -> None:
     task = task_of(annotated(tmp_path, volume_parent, place_nose), volume_parent)
-    assert task.new_landmarks == ("nose",)
+    assert task.run.new_landmarks == ("nose",)
     assert task.cases.landmark_names == (*LANDMARKS, "nose")
     before = task.validate(task.new_network())["error_mm"]
     run = trained(task)
@@ -72,7 +72,7 @@ def test_a_landmark_that_was_placed_under_a_new_name_becomes_a_trained_one(
     np.testing.assert_allclose(grown[:4] - grown[:4].mean(axis=0), old - old.mean(axis=0), atol=1e-6)
     assert np.linalg.norm(grown[4] - grown[:4].mean(axis=0)) < 3
     again = task_of(Library.open(tmp_path / "library"), bundle)
-    assert again.new_landmarks == ()
+    assert again.run.new_landmarks == ()
 
 
 def test_a_new_landmark_has_a_crop_of_its_own_and_the_old_ones_stay_as_they_are(
@@ -131,4 +131,4 @@ def test_sides_without_a_partner_end_the_mirroring_with_a_line(blob_volumes: Pat
 
     task = task_of(annotated(tmp_path, mirrored, place, 1), mirrored)
     assert task.recipe.augmentation.mirror == 0
-    assert task.lines == ("'left_eye' has no partner on the other side: volumes are not mirrored.",)
+    assert task.run.lines == ("'left_eye' has no partner on the other side: volumes are not mirrored.",)
