@@ -22,7 +22,9 @@ EVERY = 3
 def refuse_fold_over(before: CaseState, after: CaseState) -> None:
     """Raise :class:`InputError`, in one line, where an edit turns more of a structure over than it may.
 
-    Structures that a person painted, or that were turned over as much before, are not asked about.
+    Structures that a person painted are not asked about. One that more than :data:`LIMIT` was turned over of before, by a
+    prediction that came to landmarks far from it, cannot follow anyway: only an edit that turns over much more is refused,
+    else nobody could correct a landmark there at all.
     """
     if after.answer is None:
         return
@@ -33,7 +35,7 @@ def refuse_fold_over(before: CaseState, after: CaseState) -> None:
         if fold is None or fold.share <= LIMIT:
             continue
         earlier = None if structure not in before.structures else fold_of(before, structure)
-        if earlier is None or fold.share > earlier.share:
+        if earlier is None or earlier.share <= LIMIT or fold.share > earlier.share + LIMIT:
             raise InputError(
                 f"expected a correction that {structure} can follow, got one that turns {100 * fold.share:.0f} % of it over, "
                 f"most at {_nearest(after, structure, fold)}. Correct the landmarks beside it first, or paint the structure."

@@ -163,6 +163,29 @@ def test_a_correction_that_turns_a_structure_over_is_refused_in_one_line(session
     assert review(session, landmarks.names[one]) is Review.CORRECTED
 
 
+def test_what_a_prediction_turned_over_can_be_corrected(session: Session) -> None:
+    landmarks = session.state.landmarks
+    rows = landmarks.of_structure("right_lung")
+    one, other = rows[0], rows[len(rows) // 2]
+    # Somebody decided before they saw the prediction, and it says something else.
+    whole = structure_mask(session.state, "right_lung")
+    session.paint("right_lung", whole)
+    session.move({landmarks.names[one]: landmarks.points_lps_mm[other]})
+    session.unpaint("right_lung")
+    fold = fold_of(session.state, "right_lung")
+    assert fold is not None and fold.share > 0.05
+    for step in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, -1.0, 0.0]):
+        landmarks = session.state.landmarks
+        session.move({landmarks.names[one]: landmarks.points_lps_mm[one] + step})
+    # The whole lung upside down is another thing.
+    ends = landmarks.points_lps_mm[rows]
+    upside_down = dict(
+        zip([landmarks.names[i] for i in rows], ends * [1, -1, 1] + [0, 2 * ends[:, 1].mean(), 0], strict=True)
+    )
+    with pytest.raises(InputError, match="right_lung can follow"):
+        session.move(upside_down)
+
+
 def test_a_large_but_sound_correction_is_not_refused(session: Session) -> None:
     session.move({A: point(session) + np.array([12, 6, 0])})
     fold = fold_of(session.state, "right_lung")
