@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 IMAGE ?=
 LIBRARY ?=
+# Tests that run at a time.
+WORKERS ?= 2
 
 .PHONY: demo app test benchmark load damaged random-walk mutations screenshots clean
 
@@ -22,7 +24,8 @@ test: $(VENV)/test-installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m 'not timed'
+	@$(BIN)/python -m pytest -m timed
 
 benchmark: $(VENV)/test-installed
 	@$(BIN)/python -m Testing.benchmarks

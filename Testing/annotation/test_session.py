@@ -173,7 +173,8 @@ def test_what_a_prediction_turned_over_can_be_corrected(session: Session) -> Non
     session.move({landmarks.names[one]: landmarks.points_lps_mm[other]})
     session.unpaint("right_lung")
     fold = fold_of(session.state, "right_lung")
-    assert fold is not None and fold.share > 0.05
+    assert fold is not None
+    assert fold.share > 0.05
     for step in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, -1.0, 0.0]):
         landmarks = session.state.landmarks
         session.move({landmarks.names[one]: landmarks.points_lps_mm[one] + step})
@@ -401,6 +402,7 @@ def test_an_old_export_neither_undoes_decisions_nor_replaces_predictions(session
     assert session.state is after
 
 
+@pytest.mark.timed
 def test_a_command_returns_at_once_with_its_edit_on_the_disk(session: Session) -> None:
     taken = []
     start = point(session)

@@ -292,6 +292,7 @@ def test_taking_a_correction_back_takes_back_what_it_moved(chest_template: Templ
     np.testing.assert_array_equal(propagate(undone, propagation, AXES).points_lps_mm, start.points_lps_mm)
 
 
+@pytest.mark.timed
 def test_a_drag_is_answered_within_a_frame(chest_template: Template) -> None:
     """166 points, of which half are fixed; 20 ms are the promise, ten times that is no busy machine any more."""
     template = chest_template

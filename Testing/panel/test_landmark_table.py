@@ -223,6 +223,7 @@ def test_going_to_a_row_brings_it_into_sight_and_tells_nobody(shown: Shown) -> N
 
 
 @pytest.mark.parametrize(("count", "limit_ms"), [(166, 10.0), (1000, 60.0)])
+@pytest.mark.timed
 def test_an_edit_is_shown_at_once(shown: Shown, count: int, limit_ms: float) -> None:
     state = a_case(count)
     worklist = Worklist.of(state)

@@ -70,6 +70,7 @@ def test_a_cancelled_prediction_changes_nothing(host: Host, ready: Any, user: Pa
     assert ready.ui.predictButton.enabled
 
 
+@pytest.mark.timed
 def test_the_application_is_never_held_up(host: Host, ready: Any) -> None:
     """Starting Python and opening a model takes seconds; the panel answers all the time."""
     from time import perf_counter

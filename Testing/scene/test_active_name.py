@@ -303,6 +303,7 @@ def test_names_are_not_saved_and_appear_in_no_list(film: Film, tmp_path: Path) -
     assert_nothing_is_saved(film.screen, ours, tmp_path)
 
 
+@pytest.mark.timed
 def test_the_mouse_moves_on_without_waiting_for_names(film: Film) -> None:
     places = [film.xy(n) for n in range(40)]
 

@@ -410,6 +410,7 @@ def test_a_flat_ellipsoid_is_seen_in_the_slice_that_it_lies_in(screen: Offscreen
     assert distance.max() < radius + 2
 
 
+@pytest.mark.timed
 def test_regions_cost_no_frame_while_a_point_is_dragged(screen: OffscreenSlice, chest_template: Template) -> None:
     film = chest_image(chest_template, 1024)
     state = apply_edit(CaseState(film.geometry), TakePrediction(perfect_answer(chest_template, film), film.geometry))

@@ -869,6 +869,7 @@ def test_structures_are_seen_lightly_and_move_on_the_screen(
     np.testing.assert_array_equal(screen.pixels(), bare)
 
 
+@pytest.mark.timed
 def test_a_prediction_is_shown_at_once_on_a_large_film(scene: Any, chest_template: Template) -> None:
     film = chest_image(chest_template, size=1024)
     answer = perfect_answer(chest_template, film)
@@ -891,6 +892,7 @@ def test_a_prediction_is_shown_at_once_on_a_large_film(scene: Any, chest_templat
     assert nothing < 0.005
 
 
+@pytest.mark.timed
 def test_a_volume_that_nobody_touched_costs_nothing(scene: Any) -> None:
     film = an_image(slices=1)
     size = (512, 512, 60)

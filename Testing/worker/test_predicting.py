@@ -42,6 +42,7 @@ def film(width_px: int, height_px: int, pixel_type: type[np.generic] = np.uint16
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_a_prediction_is_the_same_as_in_this_process(
     warm_worker: Worker, client: Client, tiny_bundle: Path, chest: MedicalImage
 ) -> None:
@@ -332,6 +333,7 @@ def test_too_little_memory_is_told_and_the_worker_goes_on(
 # ---- no waiting -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_a_window_goes_on_while_a_hundred_megabytes_are_sent(
     warm_worker: Worker, client: Client, tiny_bundle: Path
 ) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.annotation.library.many_cases import library_of
 
 
+@pytest.mark.timed
 def test_a_library_of_a_thousand_cases_opens_within_two_seconds(tmp_path: Path, chest_template: Template) -> None:
     folder = library_of(1000, tmp_path, chest_template).folder
     taken_s = []

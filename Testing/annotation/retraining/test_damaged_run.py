@@ -73,6 +73,7 @@ def test_a_comparison_without_evidence_has_no_numbers(tmp_path: Path) -> None:
     assert compared.outcome == "not enough evidence"
 
 
+@pytest.mark.timed
 def test_the_last_line_of_a_long_log_is_found_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_bytes(b"x" * 50_000_000 + b"\nstep 1\rstep 2\n\n  error:   no room  \n\n")
