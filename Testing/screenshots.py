@@ -29,6 +29,7 @@ from Testing.panel.retrain_picture import draw as draw_retraining
 from Testing.scene.pictures import begin, in_one_picture, states
 from Testing.web.pictures import draw as draw_page
 from Testing.web.retrain_picture import draw as draw_retraining_in_page
+from Testing.web.volume_picture import draw as draw_volume
 from training.alterations import seen_through
 from training.demo import PHANTOM_SIZE, on_phantom
 from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
@@ -152,5 +153,7 @@ if __name__ == "__main__":
         pictures_of_the_panel(Path(temporary))
     with tempfile.TemporaryDirectory() as temporary:
         draw_page(Path(temporary), FOLDER / "browser.png")
+    with tempfile.TemporaryDirectory() as temporary:
+        draw_volume(Path(temporary), FOLDER / "volume.png")
     with tempfile.TemporaryDirectory() as temporary:
         pictures_of_retraining(Path(temporary))
