@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.expectation import Expectation
-from training.recipe import AugmentationRecipe, OptimiserRecipe, check_fold
+from training.recipe import AugmentationRecipe, OptimiserRecipe, RunRecipe
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class HeatmapLossRecipe:
 
 
 @dataclass(frozen=True)
-class HeatmapRecipe:
+class HeatmapRecipe(RunRecipe):
     """One training run of the family ``heatmap``.
 
     ``expects`` is what the training images are. ``either_side`` says that a mirrored image is as good when it is mirrored
@@ -76,12 +76,6 @@ class HeatmapRecipe:
     its heatmap is at least ``present_above`` of what was taught, and at its sub-pixel position unless ``sub_pixel`` is off.
     """
 
-    name: str
-    description: str = ""
-    version: str = "1.0.0"
-    seed: int = 0
-    validation_fold: int = -1
-    folds: int = 5
     either_side: bool = False
     passes: int = 1
     present_above: float = 0.1
@@ -95,7 +89,7 @@ class HeatmapRecipe:
     family: Literal["heatmap"] = "heatmap"
 
     def __post_init__(self) -> None:
-        check_fold(self.validation_fold, self.folds)
+        super().__post_init__()
         if self.augmentation.turned > 0:
             raise InputError(
                 "expected augmentation.turned = 0, heatmap networks have no head that notices turned images. Change the recipe."

@@ -8,7 +8,7 @@ from typing import Literal
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
-from training.recipe import OptimiserRecipe, check_fold
+from training.recipe import OptimiserRecipe, RunRecipe
 from training.volume_recipe import LevelsRecipe, VolumeAlterationRecipe
 
 
@@ -34,7 +34,7 @@ class TilesRecipe:
 
 
 @dataclass(frozen=True)
-class HeatmapVolumeRecipe:
+class HeatmapVolumeRecipe(RunRecipe):
     """One training run of the family ``heatmap_volume``.
 
     ``demonstration`` marks a model that must not be used on patients, such as one of phantoms. The model that comes out looks
@@ -43,12 +43,6 @@ class HeatmapVolumeRecipe:
     off, and confidence is the probability of an error below ``confidence_radius_mm``.
     """
 
-    name: str
-    description: str = ""
-    version: str = "1.0.0"
-    seed: int = 0
-    validation_fold: int = -1
-    folds: int = 5
     demonstration: bool = False
     passes: int = 1
     present_above: float = 0.1
@@ -63,7 +57,7 @@ class HeatmapVolumeRecipe:
     family: Literal["heatmap_volume"] = "heatmap_volume"
 
     def __post_init__(self) -> None:
-        check_fold(self.validation_fold, self.folds)
+        super().__post_init__()
         if self.loss.mask_weight > 0:
             raise InputError("expected loss.mask_weight = 0, volumes are trained without masks. Change the recipe.")
         if self.passes < 1 or not self.present_above > 0:

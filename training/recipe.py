@@ -130,22 +130,9 @@ class OptimiserRecipe:
             )
 
 
-def check_fold(validation_fold: int, folds: int) -> None:
-    """Raise :class:`InputError` unless the fold is one of so many, or -1 for none."""
-    if not -1 <= validation_fold < folds:
-        raise InputError(
-            f"expected a validation fold from 0 to {folds - 1}, or -1 for none, got {validation_fold}. "
-            "Change --fold or the recipe."
-        )
-
-
 @dataclass(frozen=True)
-class Recipe:
-    """One training run of the family ``dense_shape``.
-
-    ``validation_fold`` -1 trains on every case; ``phantom_share`` is at most 0.1; ``expects`` is what the training images
-    are, for the model to notice others.
-    """
+class RunRecipe:
+    """What every training run has. ``validation_fold`` -1 trains on every case."""
 
     name: str
     description: str = ""
@@ -153,6 +140,22 @@ class Recipe:
     seed: int = 0
     validation_fold: int = -1
     folds: int = 5
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.validation_fold < self.folds:
+            raise InputError(
+                f"expected a validation fold from 0 to {self.folds - 1}, or -1 for none, got {self.validation_fold}. "
+                "Change --fold or the recipe."
+            )
+
+
+@dataclass(frozen=True)
+class Recipe(RunRecipe):
+    """One training run of the family ``dense_shape``.
+
+    ``phantom_share`` is at most 0.1; ``expects`` is what the training images are, for the model to notice others.
+    """
+
     phantom_share: float = 0.0
     expects: Expectation = field(default_factory=Expectation)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
@@ -163,7 +166,7 @@ class Recipe:
     family: Literal["dense_shape"] = "dense_shape"
 
     def __post_init__(self) -> None:
-        check_fold(self.validation_fold, self.folds)
+        super().__post_init__()
         if self.augmentation.turned > 0 and not self.network.views:
             raise InputError(
                 "expected network.views = true where augmentation.turned is above 0, since turned images teach nothing "

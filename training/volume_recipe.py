@@ -7,7 +7,7 @@ from typing import Literal
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
-from training.recipe import OptimiserRecipe, check_fold
+from training.recipe import OptimiserRecipe, RunRecipe
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class VolumeAugmentationRecipe(VolumeAlterationRecipe):
 
 
 @dataclass(frozen=True)
-class VolumeRecipe:
+class VolumeRecipe(RunRecipe):
     """One training run of the family ``multi_scale``.
 
     ``demonstration`` marks a model that must not be used on patients, such as one of phantoms; ``one_level_at_a_time``
@@ -131,12 +131,6 @@ class VolumeRecipe:
     ``confidence_radius_mm``.
     """
 
-    name: str
-    description: str = ""
-    version: str = "1.0.0"
-    seed: int = 0
-    validation_fold: int = -1
-    folds: int = 5
     demonstration: bool = False
     one_level_at_a_time: bool = False
     passes: int = 8
@@ -150,7 +144,7 @@ class VolumeRecipe:
     family: Literal["multi_scale"] = "multi_scale"
 
     def __post_init__(self) -> None:
-        check_fold(self.validation_fold, self.folds)
+        super().__post_init__()
         divisor = 2 ** (len(self.network.channels) - 1)
         if self.levels.crop_size < 2 * divisor or self.levels.crop_size % divisor:
             raise InputError(
