@@ -62,10 +62,22 @@ class CaseState:
     propagation: Propagation | None = field(default=None, repr=False)
 
     @property
+    def template(self) -> Template | None:
+        """Where landmarks can be looked up; ``None`` before a prediction, and after one of a model without a template."""
+        return None if self.answer is None else self.answer.template
+
+    @property
     def structures(self) -> tuple[str, ...]:
         """Structures that have a mask: those of the model, then others that a person painted."""
         predicted = () if self.answer is None else self.answer.prediction.structures
         return (*predicted, *(name for name in self.painted if name not in predicted))
+
+    @property
+    def structures_of_landmarks(self) -> tuple[str, ...]:
+        """On which a new landmark can lie: those of the template, without one those that the case has."""
+        if self.template is not None:
+            return self.template.structure_names
+        return tuple(name for name in dict.fromkeys((*self.structures, *self.landmarks.structures)) if name)
 
     def structure_review(self, structure: str) -> Review:
         """What a person decided about a structure's mask: predicted, verified or corrected."""
@@ -107,13 +119,12 @@ class CaseState:
 
     def with_predicted(self, landmarks: LandmarkSet) -> CaseState:
         """With landmarks whose predictions are others than before, settled."""
-        template = None if self.answer is None else self.answer.template
-        # Such a model gives each landmark's own covariance. What its errors have in common is not known, and a guess at
-        # it, made for contours, would spoil what is right.
-        independent = self.answer is not None and template is None
+        # A model without a template gives each landmark's own covariance. What its errors have in common is not known, and
+        # a guess at it, made for contours, would spoil what is right.
+        independent = self.answer is not None and self.template is None
         propagation = None
         if len(landmarks) and not independent:
-            propagation = landmark_propagation(landmarks, self.propagation_axes_lps, template)
+            propagation = landmark_propagation(landmarks, self.propagation_axes_lps, self.template)
         return replace(self, landmarks=landmarks, propagation=propagation).settled()
 
 

@@ -77,7 +77,7 @@ def look_up(state: CaseState, new: Sequence[NewLandmark]) -> CaseState:
 
 def fits(state: CaseState, landmark: NewLandmark) -> bool:
     """Whether a landmark can be looked up: the case's model has the structure on which it was defined."""
-    template = None if state.answer is None else state.answer.template
+    template = state.template
     if template is None or landmark.structure not in template.structure_names:
         return False
     return landmark.template_key in ("", template.structure(landmark.structure).key)

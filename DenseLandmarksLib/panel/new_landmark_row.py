@@ -73,7 +73,8 @@ class NewLandmarkRow:
 
     def _show_structures(self, state: CaseState | None) -> None:
         box = self._ui.newStructureSelector
-        wanted = [_("None") if _stays_here(state) else _("Automatic"), *_structures(state)]
+        structures = () if state is None else state.structures_of_landmarks
+        wanted = [_("None") if _stays_here(state) else _("Automatic"), *structures]
         if [box.itemText(n) for n in range(box.count)] == wanted:
             return
         before = box.currentText
@@ -85,13 +86,4 @@ class NewLandmarkRow:
 
 def _stays_here(state: CaseState | None) -> bool:
     """Whether there is no template on which a new landmark could be found in other cases."""
-    return state is not None and (state.answer is None or state.answer.template is None)
-
-
-def _structures(state: CaseState | None) -> list[str]:
-    """Where a new landmark can lie: on the template's structures, without one on those that the case has."""
-    if state is None:
-        return []
-    if state.answer is not None and state.answer.template is not None:
-        return list(state.answer.template.structure_names)
-    return [name for name in dict.fromkeys((*state.structures, *state.landmarks.structures)) if name]
+    return state is not None and state.template is None

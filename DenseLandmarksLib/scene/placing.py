@@ -58,7 +58,7 @@ class Placing:
         names, presence = state.landmarks.names, state.landmarks.presence
         if self.name in names and presence[names.index(self.name)] is Presence.PRESENT:
             session.move({self.name: point_lps_mm})
-        elif self.name in names or state.answer is None or state.answer.template is None:
+        elif self.name in names or state.template is None:
             session.place(self.name, point_lps_mm, self._structure or "")
         else:
             session.define_landmark(self.name, point_lps_mm, self._structure, self._description, self._code)

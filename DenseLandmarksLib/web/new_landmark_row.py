@@ -35,7 +35,7 @@ class NewLandmarkRow:
             "new_tip": ALONE if _stays_here(state) else EVERYWHERE,
             "structures": [
                 {"value": "", "title": "None" if _stays_here(state) else "Automatic"},
-                *({"value": s, "title": s} for s in _structures(state)),
+                *({"value": s, "title": s} for s in (() if state is None else state.structures_of_landmarks)),
             ],
         }
 
@@ -50,7 +50,7 @@ class NewLandmarkRow:
             raise InputError(f"expected a name that is new in the library, got {name}. Choose another.")
         structure = self._frame.chosen("new_structure")
         self._awaited = name
-        case.place(name, structure if structure in _structures(self._bench.state) else None)
+        case.place(name, structure if structure in session.state.structures_of_landmarks else None)
 
     def _note_new(self, state: CaseState | None, is_waiting: bool) -> None:
         if self._awaited and not is_waiting:
@@ -99,13 +99,4 @@ class NewLandmarkRow:
 
 def _stays_here(state: CaseState | None) -> bool:
     """Whether there is no template on which a new landmark could be found in other cases."""
-    return state is not None and (state.answer is None or state.answer.template is None)
-
-
-def _structures(state: CaseState | None) -> list[str]:
-    """Where a new landmark can lie: on the template's structures, without one on those that the case has."""
-    if state is None:
-        return []
-    if state.answer is not None and state.answer.template is not None:
-        return list(state.answer.template.structure_names)
-    return [name for name in dict.fromkeys((*state.structures, *state.landmarks.structures)) if name]
+    return state is not None and state.template is None

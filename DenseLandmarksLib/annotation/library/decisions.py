@@ -134,7 +134,7 @@ def _in_revision(case: LibraryCase, revision: int) -> Decisions:
     digest = hashlib.sha256((case.revision_folder(revision) / SIDECAR).read_bytes()).hexdigest()
     landmarks = tuple(_landmarks(state))
     decided = [name for name in state.structures if name in {*state.painted, *state.accepted}]
-    template = None if state.answer is None else state.answer.template
+    template = state.template
     grid = None if state.answer is None else state.answer.prediction.grid
     return Decisions(
         case_id=case.id,
