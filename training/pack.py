@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     from training.volume_cases import save_volume_cases
 
     spacings_mm = spacings_of(recipe.levels, arguments.data)
-    volumes = read_volume_cases(arguments.data, spacings_mm, recipe.intensity)
-    save_volume_cases(arguments.output, volumes.of_split("train") if arguments.train_only else volumes)
+    split = "train" if arguments.train_only else None
+    save_volume_cases(arguments.output, read_volume_cases(arguments.data, spacings_mm, recipe.intensity, split))
     return 0
