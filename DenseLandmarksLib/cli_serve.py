@@ -56,6 +56,14 @@ def add_serve_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     command.add_argument(
         "--who", default=user_name(), help="the person whose work this is; otherwise the user of this computer"
     )
+    command.add_argument(
+        "--original-cases",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MODEL", "FOLDER"),
+        help="the data folder, or packed file, that a model was trained on: retraining replays its cases; kept until forgotten",
+    )
     command.add_argument("--certificate", type=Path, metavar="FILE", help="of this server, with its chain, as PEM")
     command.add_argument("--key", type=Path, metavar="FILE", help="of the certificate, as PEM")
     command.add_argument(
@@ -83,6 +91,8 @@ def serve_in_browser(arguments: argparse.Namespace) -> int:
     )
     address.tls()
     app, bench = new_bench(arguments.who)
+    for model, folder in arguments.original_cases:
+        bench.retraining.choose_original_cases(model, Path(folder))
     opened = open_paths(bench, arguments.paths)
     if opened is not None:
         bench.open_case(opened)

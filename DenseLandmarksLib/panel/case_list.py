@@ -85,6 +85,7 @@ def entry_text(entry: CaseEntry) -> str:
         left = _("{left} of {all} left").format(left=info.landmarks - info.reviewed, all=info.landmarks)
     else:
         left = _("no landmarks")
+    left = _marked(left, info.is_chosen_for_comparison)
     return _("{name} · {left} · r{number}").format(name=_short(entry.name), left=left, number=info.number)
 
 
@@ -97,11 +98,17 @@ def text_in_hand(name: str, state: CaseState, revision: int, unsaved: bool) -> s
         left = _("{left} of {all} left").format(left=open_left, all=there)
     else:
         left = _("finished")
+    left = _marked(left, state.is_chosen_for_comparison)
     if unsaved:
         return _("{name} · {left} · unsaved").format(name=_short(name), left=left)
     if not revision:
         return _("{name} · new").format(name=_short(name))
     return _("{name} · {left} · r{number}").format(name=_short(name), left=left, number=revision)
+
+
+def _marked(left: str, is_chosen_for_comparison: bool) -> str:
+    """How far a case is, and whether models are compared on it: nobody learns from it then."""
+    return _("{left}, for comparison").format(left=left) if is_chosen_for_comparison else left
 
 
 def _short(name: str) -> str:

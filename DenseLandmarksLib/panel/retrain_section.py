@@ -11,6 +11,7 @@ from DenseLandmarksLib.annotation.retraining.comparison import NOT_WORSE
 from DenseLandmarksLib.annotation.retraining.lessons import Lessons
 from DenseLandmarksLib.panel.curve_views import CurveViews
 from DenseLandmarksLib.panel.frame import Frame
+from DenseLandmarksLib.panel.original_cases_row import OriginalCasesRow
 from DenseLandmarksLib.panel.packages import REQUIREMENTS, install_packages
 from DenseLandmarksLib.panel.retrain_table import RetrainTable, lines_of
 
@@ -21,6 +22,7 @@ class RetrainSection:
     def __init__(self, panel: Frame) -> None:
         self._panel, self._ui, self._bench = panel, panel.ui, panel.bench
         self._table, self._curves = RetrainTable(panel.ui.retrainTable), CurveViews(panel.scene)
+        self._original = OriginalCasesRow(panel)
         self._tips: dict[str, str] = {}
         ui, telling = panel.ui, panel.telling
         ui.retrainButton.clicked.connect(telling(self._retrain))
@@ -40,6 +42,7 @@ class RetrainSection:
         if self._panel.parameters is None:
             return
         _set(ui.retrainLessonsLabel, "text", self._lessons_line())
+        self._original.refresh()
         self._enable("retrainButton", self._why_not_retrain())
         ui.retrainCancelButton.visible = retraining.is_under_way
         ui.retrainCancelButton.enabled = retraining.status is not None and not retraining.status.is_cancelling

@@ -10,9 +10,17 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.retraining.comparison import Comparison
 from DenseLandmarksLib.annotation.retraining.curves import Curves
 from DenseLandmarksLib.annotation.retraining.lessons import LessonCount, Lessons
+from DenseLandmarksLib.annotation.retraining.original_cases import (
+    are_original_cases,
+    forget,
+    remember,
+    remembered,
+    to_replay,
+)
 from DenseLandmarksLib.annotation.retraining.retraining import Retraining, new_run_folder, run_folders
 from DenseLandmarksLib.annotation.retraining.run_status import RunStatus
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.models.descent import lineage
 from DenseLandmarksLib.models.manage_versions import set_active
 from DenseLandmarksLib.models.versions import ModelVersion, active_bundle, list_versions
@@ -60,6 +68,7 @@ class LibraryRetraining:
         self._made: tuple[str, str] | None = None
         self._look_at_s = 0.0
         self._versions: tuple[object, tuple[ModelVersion, ...]] | None = None
+        self._original: tuple[str, Path | None, bool] | None = None
 
     # What there is to show.
 
@@ -98,17 +107,44 @@ class LibraryRetraining:
         line = lineage(active, versions)
         return line[1] if len(line) > 1 and not line[1].problem else None
 
+    def original_cases(self, model: str) -> tuple[Path | None, bool]:
+        """Where the cases are that a model was trained on, ``None`` where nobody said; and whether they are there still."""
+        if self._original is None or self._original[0] != model:
+            folder = remembered(self._name_of(model), self._data_folder)
+            self._original = model, folder, folder is not None and are_original_cases(folder)
+        return self._original[1:]
+
     # What is done.
 
+    def choose_original_cases(self, model: str, folder: Path) -> None:
+        """Replay the cases of a data folder or packed file whenever this model is retrained, until somebody forgets it.
+
+        Raises :class:`InputError` for a model that cannot be used, and for what holds no cases.
+        """
+        if problem := chosen_model(model, self._data_folder).problem:
+            raise InputError(problem)
+        remember(self._name_of(model), folder, self._data_folder)
+        self._original = None
+
+    def forget_original_cases(self, model: str) -> None:
+        """Retrain this model without its original cases; raises :class:`InputError` where that cannot be noted."""
+        forget(self._name_of(model), self._data_folder)
+        self._original = None
+
     def start(self, library: Library, model: str, device: str = "auto") -> None:
-        """Start a process that learns from what is saved in the library. Raises :class:`InputError` where that cannot be."""
+        """Start a process that learns from what is saved in the library, and replays the model's original cases.
+
+        Raises :class:`InputError` where that cannot be, as where these are not there any more.
+        """
         self._belong_to(library)
         self._find(library)
         if self.is_under_way:
             raise InputError("expected one retraining of a library at a time, got another. Wait for it, or cancel it.")
+        self._original = None  # where they are gone, that is shown from now on, too
+        replay = to_replay(self._name_of(model), self._data_folder)
         folder = new_run_folder(model, self._data_folder)
         run = Retraining.start(
-            self._launch(), model, library, folder, self._data_folder, steps=self.steps, device=device
+            self._launch(), model, library, folder, self._data_folder, replay, steps=self.steps, device=device
         )
         self._take(run)
 
@@ -141,8 +177,8 @@ class LibraryRetraining:
         return self._use(version)
 
     def look_again(self) -> None:
-        """Somebody may have started or saved something elsewhere."""
-        self._folders, self._saved, self._look_at_s = None, None, 0.0
+        """Somebody may have started, saved or said something elsewhere."""
+        self._folders, self._saved, self._original, self._look_at_s = None, None, None, 0.0
 
     def poll(self, library: Library | None, saved: object) -> tuple[bool, str]:
         """Look how it goes, once a second; whether there is something new to show, and a line where it ended just now.
@@ -221,6 +257,11 @@ class LibraryRetraining:
         self._counted, self._count = self._count, None
         is_new, self.lessons = self.lessons != self._counted.lessons, self._counted.lessons
         return is_new
+
+    def _name_of(self, model: str) -> str:
+        """What a model is called, whether it is chosen by its name or its folder."""
+        description = chosen_model(model, self._data_folder).description
+        return model if description is None else description.name
 
     def _use(self, version: ModelVersion) -> str:
         set_active(version.name, version.version, self._data_folder)

@@ -95,7 +95,7 @@ class ImageSection:
             text = "damaged"
         elif session is not None and session.case.id == entry.id:
             there = sum(presence is not Presence.UNPLACED for presence in session.state.landmarks.presence)
-            text = _left(len(open_landmarks(session.state)), there)
+            text = _left(len(open_landmarks(session.state)), there, session.state.is_chosen_for_comparison)
             if session.unsaved:
                 text += " · unsaved"
             elif session.revision:
@@ -105,7 +105,8 @@ class ImageSection:
         elif info is None:
             text = "new"
         else:
-            text = f"{_left(info.landmarks - info.reviewed, info.landmarks)} · r{info.number}"
+            left = _left(info.landmarks - info.reviewed, info.landmarks, info.is_chosen_for_comparison)
+            text = f"{left} · r{info.number}"
         return {
             "value": entry.id,
             "title": f"{_short(entry.name)} · {text}",
@@ -209,10 +210,10 @@ class ImageSection:
         self.side.draw()
 
 
-def _left(left: int, total: int) -> str:
-    if not total:
-        return "no landmarks"
-    return f"{left} of {total} left" if left else "finished"
+def _left(left: int, total: int, is_chosen_for_comparison: bool) -> str:
+    """How far a case is, and whether models are compared on it: nobody learns from it then."""
+    text = "no landmarks" if not total else f"{left} of {total} left" if left else "finished"
+    return f"{text}, for comparison" if is_chosen_for_comparison else text
 
 
 def _short(name: str) -> str:

@@ -14,8 +14,7 @@ _ANYWAY = "Nobody knows whether the new version is as good as the one before. Us
 
 
 def draw_form() -> None:
-    """Draw all of it, once."""
-    html.Div("{{ lessons_line }}", classes="quiet", id="lessons")
+    """Draw all that is below the lessons, once."""
     with html.Div(classes="buttons"):
         _button(
             "Retrain",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from trame.widgets import html
+
 from DenseLandmarksLib.annotation.retraining.comparison import NOT_WORSE, Comparison, signed
 from DenseLandmarksLib.annotation.retraining.curves import Curves
 from DenseLandmarksLib.annotation.retraining.lessons import Lessons
 from DenseLandmarksLib.web.curve_chart import chart
+from DenseLandmarksLib.web.original_cases_row import OriginalCasesRow
 from DenseLandmarksLib.web.retrain_form import draw_form
 from DenseLandmarksLib.web.state import Frame
 
@@ -20,6 +23,7 @@ class RetrainSection:
 
     def __init__(self, frame: Frame, place: int) -> None:
         self._frame, self._bench, self._place = frame, frame.bench, place
+        self._original = OriginalCasesRow(frame)
         self._charts: tuple[Curves, list[dict[str, Any]]] | None = None
         frame.server.state.change("open_sections")(lambda **_: self._look())
         frame.command("retrain", self._retrain)
@@ -35,6 +39,7 @@ class RetrainSection:
         status, compared, version = retraining.status, retraining.comparison, retraining.new_version()
         return {
             "lessons_line": self._lessons_line(),
+            **self._original.shown(),
             "why_no_retraining": self._why_not_retrain(),
             "retraining": retraining.is_under_way,
             "retraining_cancels": status is not None and status.is_cancelling,
@@ -52,6 +57,8 @@ class RetrainSection:
 
     def draw(self) -> None:
         """Draw it."""
+        html.Div("{{ lessons_line }}", classes="quiet", id="lessons")
+        self._original.draw()
         draw_form()
 
     def _look(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import read_metadata
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import active_bundle, list_versions
 from DenseLandmarksLib.scene import retraining as retraining_module
@@ -22,6 +25,8 @@ from Testing.annotation.retraining.runs import STAND_IN, taught_library
 from Testing.host import Host
 from Testing.panel.conftest import ROOT
 from Testing.scene.saved_scene import nodes_of
+from Testing.training.blob_radiographs import write_blob_radiographs
+from Testing.training.conftest import TRAIN, phantom_folder  # noqa: F401 - a fixture
 
 WITHIN_S = 20.0
 Open = Callable[..., Any]
@@ -207,6 +212,69 @@ def test_one_that_was_killed_is_said_to_be_interrupted_and_goes_on(
     wait(host, lambda: ui.retrainActivateButton.enabled)
 
 
+def test_original_cases_are_chosen_once_and_replayed(
+    host: Host, widget: Any, open_section: Open, hold: Path, tmp_path: Path
+) -> None:
+    panel = open_section(host, widget)
+    ui, cases = panel.ui, write_blob_radiographs(tmp_path / "blobs", 1, 0)
+    none = "Original cases: none given; the model is held near its old weights instead."
+    assert ui.retrainOriginalLabel.text == none
+    assert not ui.retrainForgetButton.visible
+    for wrong in ("", str(tmp_path)):  # somebody changes their mind, and takes another folder
+        host.answer("folder", wrong)
+        host.click(ui.retrainOriginalButton)
+        assert ui.retrainOriginalLabel.text == none
+    assert ui.messageLabel.text.startswith("expected a data folder with dataset.json and landmarks.csv")
+    host.answer("folder", str(cases))
+    host.click(ui.retrainOriginalButton)
+    assert ui.retrainOriginalLabel.text == "Original cases: blobs, replayed so that nothing is forgotten."
+    assert ui.retrainOriginalLabel.toolTip == str(cases)
+    panel.parameters.model = "chest-xray"
+    panel.refresh()
+    assert ui.retrainOriginalLabel.text == none, "they are those of another model"
+
+    host.select("Data")
+    widget.onReload()
+    import slicer
+
+    host.select("DenseLandmarks")
+    again = open_section(host, slicer.modules.DenseLandmarksWidget)
+    assert again.ui.retrainOriginalLabel.text == "Original cases: blobs, replayed so that nothing is forgotten."
+    retrain(host, again)
+    assert replayed(again) == [str(cases)]
+    hold.unlink()
+    wait(host, lambda: again.ui.retrainActivateButton.enabled)
+
+
+def test_original_cases_that_are_gone_are_told_until_they_are_forgotten(
+    host: Host, widget: Any, open_section: Open, hold: Path, tmp_path: Path
+) -> None:
+    panel = open_section(host, widget)
+    ui, cases = panel.ui, write_blob_radiographs(tmp_path / "blobs", 1, 0)
+    host.answer("folder", str(cases))
+    host.click(ui.retrainOriginalButton)
+    cases.rename(tmp_path / "elsewhere")
+    host.click(ui.retrainButton)
+    line = f"expected the cases that tiny was trained on in {cases}, found none there. Say where they are now, or forget them."
+    assert ui.messageLabel.text == line
+    gone = "Original cases: blobs is not there any more. Say where they are now, or forget them."
+    assert ui.retrainOriginalLabel.text == gone
+    assert panel.bench.retraining.run is None
+    host.click(ui.retrainForgetButton)
+    assert ui.retrainOriginalLabel.text.startswith("Original cases: none given")
+    assert not ui.retrainForgetButton.visible
+    retrain(host, panel)
+    assert replayed(panel) == []
+    hold.unlink()
+    wait(host, lambda: ui.retrainActivateButton.enabled)
+
+
+def replayed(panel: Any) -> list[str]:
+    """What the process was told to replay."""
+    arguments = json.loads((panel.bench.retraining.run.folder / "request.json").read_text())["arguments"]
+    return [value for name, value in pairwise(arguments) if name == "--replay"]
+
+
 def test_curves_grow_in_plot_views_beside_the_image_and_go_as_they_came(
     host_with_view: Host, widget_with_view: Any, open_section: Open, taught: Library, hold: Path, tmp_path: Path
 ) -> None:
@@ -283,11 +351,28 @@ def test_annotating_blind_opens_a_case_of_which_nobody_decided_anything(
     assert panel.bench.session.case.id == case.id
     assert panel.bench.state.is_chosen_for_comparison
     assert panel.ui.landmarkTable.rowCount == 12
+    selector = panel.ui.caseSelector
+    assert selector.currentText == f"{case.name} · no landmarks, for comparison · unsaved"
+    name = panel.bench.state.landmarks.names[0]
+    panel.bench.do(Session.place, name, panel.bench.state.geometry.origin_lps_mm)
+    panel.bench.open_case(taught.cases()[0].id)
+    panel.refresh()
+    texts = [selector.itemText(row) for row in range(selector.count)]
+    assert f"{case.name} · finished, for comparison · r1" in texts
+    assert sum("for comparison" in text for text in texts) == 1
 
 
-def test_the_real_training_runs_under_pythonslicer(host: Host, widget: Any, open_section: Open, hold: Path) -> None:
+def test_the_real_training_runs_under_pythonslicer(
+    host: Host,
+    widget: Any,
+    open_section: Open,
+    hold: Path,
+    phantom_folder: Path,  # noqa: F811
+) -> None:
     hold.unlink()
     panel = open_section(host, widget, TRAINING)
+    host.answer("folder", str(phantom_folder))
+    host.click(panel.ui.retrainOriginalButton)
     panel.bench.retraining.steps = 2
     panel.parameters.device = type(panel.parameters.device).CPU
     ui = panel.ui
@@ -297,6 +382,8 @@ def test_the_real_training_runs_under_pythonslicer(host: Host, widget: Any, open
     log = (retraining.run.folder / "log.txt").read_text()
     assert str(retraining.status.phase) == "done", (retraining.line, log[-2000:])
     assert retraining.curves.loss, log[-2000:]
+    finetuned = read_metadata(retraining.new_version().folder)["training"]["finetuned"]
+    assert (finetuned["replayed"], finetuned["replayed_cases"]) == ("phantoms", TRAIN)
     assert ui.retrainVerdictLabel.text.startswith("Not enough evidence")
     assert ui.retrainActivateButton.enabled
     host.answer("yesNo", True)

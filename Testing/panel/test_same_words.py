@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FORM = ROOT / "Resources" / "UI" / "DenseLandmarks.ui"
 PAGE = ROOT / "DenseLandmarksLib" / "web"
 # Files and folders are the browser's in a page, structures are edited in 3D Slicer, curves are always seen in a page.
-NOT_IN_THE_PAGE = {"openLibraryButton", "editStructuresButton", "retrainCurvesButton"}
+NOT_IN_THE_PAGE = {"openLibraryButton", "editStructuresButton", "retrainCurvesButton", "retrainOriginalButton"}
 
 
 def texts_of(kind: str) -> dict[str, str]:
@@ -133,17 +133,24 @@ def test_retraining_is_told_in_the_same_words(host: Host) -> None:
         given = [node.args[0] for node in calls if getattr(node.func, "id", "") == function and node.args]
         return {plain(ast.literal_eval(one)) for one in given}
 
-    of_page = "".join((PAGE / name).read_text(encoding="utf-8") for name in ("retrain_section.py", "retrain_form.py"))
+    files = ("retrain_section.py", "retrain_form.py", "original_cases_row.py")
+    of_page = "".join((PAGE / name).read_text(encoding="utf-8") for name in files)
     joined = plain(re.sub(r'"\s+f?"', "", of_page))
     panel = ROOT / "DenseLandmarksLib" / "panel"
-    told = texts(panel / "retrain_section.py", "_") | texts(panel / "retrain_table.py", "_")
+    told = set().union(*(texts(panel / f"{name}.py", "_") for name in ("retrain_section", "retrain_table")))
     assert len(told) > 12
     assert {text for text in told if text not in joined} == set()
+    # A page names no folder.
+    of_row = texts(panel / "original_cases_row.py", "_")
+    assert {text for text in of_row if text not in joined} == {"Folder of the cases that the model was trained on"}
     tips = [
         element.findtext("property[@name='toolTip']/string")
         for element in ElementTree.parse(FORM).iter("widget")
         if element.get("class") == "QPushButton" and (element.get("name") or "").startswith("retrain")
     ]
-    assert len(tips) == 7
+    assert len(tips) == 9
     unsaid = {tip for tip in tips if tip and plain(tip) not in joined}
-    assert unsaid == {"Show loss and error beside the image while it learns; press again to have the views as before."}
+    assert unsaid == {
+        "Show loss and error beside the image while it learns; press again to have the views as before.",
+        "The data folder that the model was trained on: half of what it learns from is taken from there.",
+    }

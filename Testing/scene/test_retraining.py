@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from DenseLandmarksLib.annotation.library.library import Library
-from DenseLandmarksLib.annotation.retraining.retraining import Retraining, new_run_folder
+from DenseLandmarksLib.annotation.retraining.retraining import REQUEST, RUNS, Retraining, new_run_folder
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.scene import retraining as retraining_module
 from DenseLandmarksLib.scene.curve_nodes import ERROR, LOSS, CurveNodes
 from DenseLandmarksLib.scene.retraining import LibraryRetraining
 from Testing.annotation.retraining.runs import launch, taught_library, until
 from Testing.scene.open_cases import chest_library
 from Testing.scene.saved_scene import new_scene, nodes_of
+from Testing.training.blob_radiographs import write_blob_radiographs
 
 
 @pytest.fixture
@@ -113,3 +116,61 @@ def test_nodes_of_curves_are_mended_and_go_without_a_trace(tmp_path: Path) -> No
     assert not any(node.GetSaveWithScene() for node in nodes_of(scene, "vtkMRMLTableNode"))
     nodes.remove()
     assert scene.GetNumberOfNodes() == before
+
+
+def replayed(run: Retraining | None) -> str | None:
+    """The folder that the process was told to replay."""
+    assert run is not None
+    arguments = json.loads((run.folder / REQUEST).read_text())["arguments"]
+    return arguments[arguments.index("--replay") + 1] if "--replay" in arguments else None
+
+
+def test_original_cases_are_replayed_by_whoever_retrains_next_whether_by_name_or_by_folder(
+    library: Library, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    hold, user = tmp_path / "hold", tmp_path / "user"
+    hold.touch()
+    add_version(tiny_bundle, user)
+    cases = write_blob_radiographs(tmp_path / "data", 1, 0)
+    one = LibraryRetraining(lambda: launch(hold), user)
+    assert one.original_cases("tiny") == (None, False)
+    one.choose_original_cases(str(tiny_bundle), cases)
+    other = LibraryRetraining(lambda: launch(hold), user)
+    assert other.original_cases("tiny") == other.original_cases(str(tiny_bundle)) == (cases, True)
+    other.start(library, "tiny")
+    assert replayed(other.run) == str(cases)
+    until(lambda: other.run.curves.loss)  # type: ignore[union-attr]
+    other.cancel()
+    until(lambda: other.poll(library, None) and other.can_go_on)
+    other.forget_original_cases("tiny")
+    hold.unlink()
+    other.go_on()
+    until(lambda: other.run.status.phase == "done")  # type: ignore[union-attr]
+    assert replayed(other.run) == str(cases), "it goes on as it was started"
+
+
+def test_original_cases_that_are_gone_end_a_start_before_there_is_a_process(
+    library: Library, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    user, started = tmp_path / "user", []
+    add_version(tiny_bundle, user)
+    cases = write_blob_radiographs(tmp_path / "data", 1, 0)
+    watched = LibraryRetraining(lambda: started.append(1) or launch(tmp_path / "none"), user)  # type: ignore[func-returns-value]
+    watched.choose_original_cases("tiny", cases)
+    assert watched.original_cases("tiny") == (cases, True)
+    cases.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"expected the cases that tiny was trained on in .*, found none there"):
+        watched.start(library, "tiny")
+    assert watched.original_cases("tiny") == (cases, False)
+    assert (watched.run, started) == (None, [])
+    assert not (user / RUNS).exists()
+    watched.forget_original_cases("tiny")
+    watched.start(library, "tiny")
+    assert replayed(watched.run) is None
+    until(lambda: watched.run.status.phase == "done")  # type: ignore[union-attr]
+
+
+def test_original_cases_of_a_model_that_nobody_has_are_refused(tmp_path: Path) -> None:
+    watched = LibraryRetraining(lambda: launch(tmp_path / "none"), tmp_path / "user")
+    with pytest.raises(InputError, match="expected the name of a model or a bundle folder, got 'nobody'"):
+        watched.choose_original_cases("nobody", write_blob_radiographs(tmp_path / "data", 1, 0))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import active_bundle
 from DenseLandmarksLib.scene import retraining as retraining_module
+from Testing.annotation.perfect_answer import chest_image
 from Testing.annotation.retraining.runs import STAND_IN, taught_library
+from Testing.training.blob_radiographs import write_blob_radiographs
 from Testing.web.test_app import Person
 
 SECTION = 5
@@ -162,6 +168,58 @@ def test_one_that_was_killed_is_said_to_be_interrupted_and_goes_on(anna: Person,
     hold.unlink()
     anna.does("go_on_retraining")
     anna.until(lambda: anna.sees("why_not_active") == "")
+
+
+def test_original_cases_are_replayed_until_they_are_forgotten(
+    anna: Person, hold: Path, tmp_path: Path, taught: Library, user: Path
+) -> None:
+    none = "Original cases: none given; the model is held near its old weights instead."
+    assert anna.sees("original_cases_line") == none
+    assert not anna.sees("has_original_cases")
+    cases = write_blob_radiographs(tmp_path / "blobs", 1, 0)
+    anna.bench.retraining.choose_original_cases("tiny", cases)  # as where the server is started
+    again = come(taught, user)
+    assert again.sees("original_cases_line") == "Original cases: blobs, replayed so that nothing is forgotten."
+    assert str(tmp_path) not in str(again.server.state.original_cases_line), "a page names no folder"
+    retrain(again)
+    assert replayed(again) == [str(cases)]
+    hold.unlink()
+    again.until(lambda: again.sees("why_not_active") == "")
+
+    cases.rename(tmp_path / "elsewhere")
+    again.does("retrain")
+    assert again.sees("message").startswith(f"expected the cases that tiny was trained on in {cases}, found none there")
+    assert again.sees("original_cases_line") == (
+        "Original cases: blobs is not there any more. Say where they are now, or forget them."
+    )
+    again.does("forget_original_cases")
+    assert again.sees("original_cases_line") == none
+    again.does("retrain")
+    assert replayed(again) == []
+    again.until(lambda: not again.sees("retraining"))
+    again.leaves()
+
+
+def replayed(anna: Person) -> list[str]:
+    """What the process was told to replay."""
+    arguments = json.loads((anna.bench.retraining.run.folder / "request.json").read_text())["arguments"]
+    return [value for name, value in pairwise(arguments) if name == "--replay"]
+
+
+def test_the_list_says_which_case_was_annotated_blind(anna: Person, taught: Library, chest_template: Template) -> None:
+    path = taught.folder.parent / "new.nrrd"
+    sitk.WriteImage(chest_image(chest_template, 128, 77).volume, str(path))
+    case = taught.add(path)
+    anna.does("annotate_blind")
+    assert [one["title"] for one in anna.sees("cases") if one["value"] == case.id] == [
+        f"{case.name} · no landmarks, for comparison · unsaved"
+    ]
+    state = anna.bench.state
+    anna.bench.do(Session.place, state.landmarks.names[0], state.geometry.origin_lps_mm)
+    anna.does("open_case", taught.cases()[0].id)
+    titles = [one["title"] for one in anna.sees("cases")]
+    assert f"{case.name} · finished, for comparison · r1" in titles
+    assert sum("for comparison" in title for title in titles) == 1
 
 
 def test_annotating_blind_without_a_case_left_is_one_line(anna: Person) -> None:

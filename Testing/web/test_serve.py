@@ -214,6 +214,8 @@ def test_other_commands_do_not_load_the_web_stack() -> None:
         (["--port", "70000"], "expected --port from 0 to 65535"),
         (["--behind-proxy", "hub"], "expected --behind-proxy to be what a browser shows"),
         (["nowhere"], "expected a case library or images, found nothing there"),
+        (["--original-cases", "nobody", "."], "expected the name of a model or a bundle folder, got 'nobody'"),
+        (["--original-cases", "chest-xray", "."], "expected a data folder with dataset.json and landmarks.csv"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:

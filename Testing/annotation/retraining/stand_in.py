@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["finetune"])
-    for name in ("--model", "--device", "--steps"):
+    for name in ("--model", "--device", "--steps", "--replay"):
         parser.add_argument(name)
     for name in ("--library", "--output", "--data-folder"):
         parser.add_argument(name, type=Path, required=True)
