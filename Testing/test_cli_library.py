@@ -309,4 +309,4 @@ def test_the_list_says_which_cases_models_are_compared_on(images: Path, tmp_path
     case.save(after(state, *edits), "reader-1", 0)
     _, (_, first, second), _ = run(capsys, "library", folder)
     assert "for comparison" not in first
-    assert "1 of 1, for comparison" in second
+    assert "1 of 2, for comparison" in second

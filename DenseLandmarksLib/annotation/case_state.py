@@ -96,6 +96,16 @@ class CaseState:
         )
 
     @property
+    def counted_rows(self) -> tuple[int, ...]:
+        """Rows of the landmarks that a person or a model said something of.
+
+        Those that are nowhere count where they are to be placed without a prediction.
+        """
+        is_to_be_placed = self.is_chosen_for_comparison and self.answer is None
+        presence = self.landmarks.presence
+        return tuple(row for row, one in enumerate(presence) if is_to_be_placed or one is not Presence.UNPLACED)
+
+    @property
     def is_corrected_one_by_one(self) -> bool:
         """Whether the model's landmarks have nothing to do with each other, so that :attr:`strength` changes nothing."""
         return self.answer is not None and (self.propagation is None or not self.propagation.takes_along)

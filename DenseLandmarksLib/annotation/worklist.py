@@ -65,13 +65,9 @@ def is_open(review: Review) -> bool:
 
 
 def open_landmarks(state: CaseState) -> tuple[str, ...]:
-    """The landmarks of a case that nobody decided, in the order of the case; those that are nowhere are not counted."""
+    """The landmarks of a case that wait for a person, in the order of the case; see :attr:`CaseState.counted_rows`."""
     landmarks = state.landmarks
-    return tuple(
-        name
-        for name, presence, review in zip(landmarks.names, landmarks.presence, landmarks.review, strict=True)
-        if is_open(review) and presence is not Presence.UNPLACED
-    )
+    return tuple(landmarks.names[row] for row in state.counted_rows if is_open(landmarks.review[row]))
 
 
 def open_masks(state: CaseState) -> tuple[str, ...]:
@@ -80,7 +76,5 @@ def open_masks(state: CaseState) -> tuple[str, ...]:
 
 
 def has_open(state: CaseState, structure: str) -> bool:
-    """Whether there is something of a structure to decide: its mask, or one of its landmarks."""
-    landmarks, left = state.landmarks, set(open_landmarks(state))
-    mine = any(of == structure and name in left for name, of in zip(landmarks.names, landmarks.structures, strict=True))
-    return bool(structure) and (mine or structure in open_masks(state))
+    """Whether there is something of a structure to accept: its mask, or one of its landmarks."""
+    return bool(structure) and (bool(state.open_names(structure)) or structure in open_masks(state))

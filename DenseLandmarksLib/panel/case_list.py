@@ -11,7 +11,6 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry
 from DenseLandmarksLib.annotation.worklist import open_landmarks
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.scene.workbench import Workbench
 
 _LONGEST = 26
@@ -91,7 +90,7 @@ def entry_text(entry: CaseEntry) -> str:
 
 def text_in_hand(name: str, state: CaseState, revision: int, unsaved: bool) -> str:
     """The case in hand as the list shows it: as it is now, saved or not."""
-    there = sum(presence is not Presence.UNPLACED for presence in state.landmarks.presence)
+    there = len(state.counted_rows)
     if not there:
         left = _("no landmarks")
     elif open_left := len(open_landmarks(state)):

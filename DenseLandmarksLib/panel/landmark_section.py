@@ -162,7 +162,7 @@ class LandmarkSection:
         before = self._bench.state
         if before is None or not self._bench.do(Session.accept_remaining):
             return
-        landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
+        landmarks, masks = len(before.open_names()), len(open_masks(before))
         text = _("{landmarks} landmarks and {masks} structures accepted. One Undo takes it back.")
         if not before.structures:
             text = _("{landmarks} landmarks accepted. One Undo takes it back.")
@@ -222,7 +222,7 @@ class LandmarkSection:
             (ui.nextButton, bool(left)),
             (ui.placeButton, bool(self.table.current)),
             (ui.acceptStructureButton, state is not None and has_open(state, structure)),
-            (ui.acceptAllButton, state is not None and bool(left or open_masks(state))),
+            (ui.acceptAllButton, state is not None and bool(state.open_names() or open_masks(state))),
             (ui.undoButton, session is not None and session.can_undo),
             (ui.redoButton, session is not None and session.can_redo),
             (ui.editStructuresButton, case is not None and case.segments.node is not None),

@@ -11,7 +11,6 @@ from DenseLandmarksLib.annotation.library.next_case import CaseEntry
 from DenseLandmarksLib.annotation.library.visits import Visits
 from DenseLandmarksLib.annotation.worklist import open_landmarks
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.web.ruler_row import RulerRow
 from DenseLandmarksLib.web.side_row import SideRow
 from DenseLandmarksLib.web.spacing_row import SpacingRow
@@ -94,8 +93,8 @@ class ImageSection:
         if entry.damage:
             text = "damaged"
         elif session is not None and session.case.id == entry.id:
-            there = sum(presence is not Presence.UNPLACED for presence in session.state.landmarks.presence)
-            text = _left(len(open_landmarks(session.state)), there, session.state.is_chosen_for_comparison)
+            state = session.state
+            text = _left(len(open_landmarks(state)), len(state.counted_rows), state.is_chosen_for_comparison)
             if session.unsaved:
                 text += " · unsaved"
             elif session.revision:

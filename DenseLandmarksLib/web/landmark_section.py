@@ -73,7 +73,7 @@ class LandmarkSection:
             "can_next": bool(left),
             "can_place": bool(self._current),
             "can_accept_structure": state is not None and has_open(state, self._structure),
-            "can_accept_all": state is not None and bool(left or open_masks(state)),
+            "can_accept_all": state is not None and bool(state.open_names() or open_masks(state)),
             "can_undo": session is not None and session.can_undo,
             "can_redo": session is not None and session.can_redo,
             "placing": "" if is_new else placing,
@@ -213,7 +213,7 @@ class LandmarkSection:
     def _accept_all(self) -> None:
         before = self._bench.state
         if before is not None and self._bench.do(Session.accept_remaining):
-            landmarks, masks = len(open_landmarks(before)), len(open_masks(before))
+            landmarks, masks = len(before.open_names()), len(open_masks(before))
             structures = f" and {masks} structures" if before.structures else ""
             self._bench.tell(f"{landmarks} landmarks{structures} accepted. One Undo takes it back.")
 

@@ -28,6 +28,7 @@ from DenseLandmarksLib.annotation.edits import (
 from DenseLandmarksLib.annotation.imports.imported_landmarks import ImportedLandmarks
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.annotation.worklist import has_open, open_landmarks
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
@@ -237,6 +238,18 @@ def test_what_is_blind_is_in_a_revision_and_in_its_summary(session: Session, tmp
     assert info is not None
     assert info.is_chosen_for_comparison
     assert info.is_decided
+    assert (info.reviewed, info.landmarks) == (1, 3)
+    assert not info.is_reviewed
+
+
+def test_what_is_to_be_placed_is_left_to_do_until_a_prediction_comes(fresh: CaseState, take: TakePrediction) -> None:
+    begun = after(fresh, StartBlind(TO_PLACE))
+    assert open_landmarks(begun) == tuple(STRUCTURE)
+    assert begun.open_names() == ()
+    assert not has_open(begun, STRUCTURE[A])
+    some = after(begun, place(A), Unsure((B,)))
+    assert open_landmarks(some) == (C,)
+    assert len(open_landmarks(after(some, take))) == len(take.answer.prediction.landmarks) - 2
 
 
 def test_a_case_begun_blind_survives_a_crash(session: Session, tmp_path: Path) -> None:

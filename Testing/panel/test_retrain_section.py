@@ -352,13 +352,16 @@ def test_annotating_blind_opens_a_case_of_which_nobody_decided_anything(
     assert panel.bench.state.is_chosen_for_comparison
     assert panel.ui.landmarkTable.rowCount == 12
     selector = panel.ui.caseSelector
-    assert selector.currentText == f"{case.name} · no landmarks, for comparison · unsaved"
+    assert selector.currentText == f"{case.name} · 12 of 12 left, for comparison · unsaved"
+    assert panel.ui.leftLabel.text == "12 of 12 left"
+    assert panel.ui.nextButton.enabled
+    assert not panel.ui.acceptAllButton.enabled
     name = panel.bench.state.landmarks.names[0]
     panel.bench.do(Session.place, name, panel.bench.state.geometry.origin_lps_mm)
     panel.bench.open_case(taught.cases()[0].id)
     panel.refresh()
     texts = [selector.itemText(row) for row in range(selector.count)]
-    assert f"{case.name} · finished, for comparison · r1" in texts
+    assert f"{case.name} · 11 of 12 left, for comparison · r1" in texts
     assert sum("for comparison" in text for text in texts) == 1
 
 

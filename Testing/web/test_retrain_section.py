@@ -212,13 +212,13 @@ def test_the_list_says_which_case_was_annotated_blind(anna: Person, taught: Libr
     case = taught.add(path)
     anna.does("annotate_blind")
     assert [one["title"] for one in anna.sees("cases") if one["value"] == case.id] == [
-        f"{case.name} · no landmarks, for comparison · unsaved"
+        f"{case.name} · 12 of 12 left, for comparison · unsaved"
     ]
     state = anna.bench.state
     anna.bench.do(Session.place, state.landmarks.names[0], state.geometry.origin_lps_mm)
     anna.does("open_case", taught.cases()[0].id)
     titles = [one["title"] for one in anna.sees("cases")]
-    assert f"{case.name} · finished, for comparison · r1" in titles
+    assert f"{case.name} · 11 of 12 left, for comparison · r1" in titles
     assert sum("for comparison" in title for title in titles) == 1
 
 

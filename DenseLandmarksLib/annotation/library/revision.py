@@ -37,7 +37,7 @@ class RevisionInfo:
     who, when, why : the person, the time (ISO 8601, UTC), and what they wrote; ``why`` may be empty.
     based_on : the revision that was open when this work began, 0 for none.
     model : name and version of the model whose prediction the case holds; empty without one.
-    landmarks : those that are somewhere, or absent.
+    landmarks : how many there are to decide, see :attr:`~.case_state.CaseState.counted_rows`.
     reviewed : of these, how many a person decided, unsure included.
     by_review, by_presence : how many landmarks have each :class:`Review` (of ``landmarks``) and :class:`Presence` (of all).
     doubts : why the model does not believe its own prediction.
@@ -86,7 +86,7 @@ class RevisionInfo:
 def brief(state: CaseState, who: str, when: str, based_on: int, why: str = "", token: str = "") -> RevisionInfo:
     """A state in brief, without a number."""
     landmarks = state.landmarks
-    there = [i for i, presence in enumerate(landmarks.presence) if presence is not Presence.UNPLACED]
+    there = state.counted_rows
     review = [landmarks.review[i] for i in there]
     still_open = [i for i in there if landmarks.review[i] is Review.PREDICTED]
     # What a file brought in has no confidence: nobody vouches for it.
