@@ -60,7 +60,7 @@ class Session:
         self._journals = (data_folder or user_data_folder()) / JOURNALS / case.id
         self._journal: Journal | None = None
         self._states, self._history = [base], History()
-        self._sight = Sight(base)
+        self._sight = Sight(base, case, who)
         self._watchers: list[Callable[[CaseState], None]] = [self._sight.look]
         self.recoverable = abandoned_work(self._journals, case)
 

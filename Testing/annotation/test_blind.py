@@ -229,6 +229,33 @@ def test_who_saw_a_prediction_and_took_it_back_is_not_blind(
     assert again.state.blind == {A}
 
 
+def test_who_saw_a_prediction_knows_it_in_earlier_revisions_too_and_nobody_else_does(
+    session: Session, answer: ModelAnswer, tmp_path: Path
+) -> None:
+    session.start_blind(TO_PLACE)
+    session.place(A, point(session))
+    session.save()
+    session.take(answer, session.state.geometry)
+    session.save()
+    session.close()
+    for who, blind in (("an annotator", {A}), ("somebody else", {A, B})):
+        again = Session(session.case, who, revision=1, data_folder=tmp_path / who)
+        again.place(B, point(again))
+        assert again.state.blind == blind
+        again.close()
+        recovered = Session(session.case, who, revision=1, data_folder=tmp_path / who)
+        recovered.recover(recovered.recoverable[0])
+        assert recovered.state.blind == blind
+    anew = Session(session.case, "an annotator", revision=1, data_folder=tmp_path / "anew")
+    anew.reset(A)
+    anew.save()
+    anew.close()
+    anew = Session(session.case, "an annotator", data_folder=tmp_path / "anew")
+    anew.start_blind(TO_PLACE)
+    anew.place(C, point(anew))
+    assert anew.state.blind == frozenset()
+
+
 def test_what_is_blind_is_in_a_revision_and_in_its_summary(session: Session, tmp_path: Path) -> None:
     session.start_blind(TO_PLACE)
     session.place(A, point(session))
