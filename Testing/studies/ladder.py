@@ -23,11 +23,14 @@ from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.files import write_text
 from Testing.studies.ladder_table import RowErrors, table_of
 from training.baselines.kept_run import Result, finish, read_result
-from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of
+from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of, whole_passes
+from training.baselines.patch_network import PATCH
 from training.read_volumes import read_volume_cases
 from training.volume_cases import VolumeCases, load_packed_volumes, save_volume_cases
 
 logger = logging.getLogger(__name__)
+
+HARDLY_MORE = 1.1
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ def read_cases(ladder: Ladder, data: Path, output: Path) -> VolumeCases:
         raise InputError(
             f"expected volumes at {ladder.spacings_mm} mm in {packed}, got {cases.spacings_mm}. Give the folder, and another --output."
         )
+    if cases.intensity not in (None, ladder.recipe.intensity):
+        raise InputError(
+            f"expected volumes in the window of {ladder.recipe.name} in {packed}, got others. Give the folder, and another --output."
+        )
     return cases
 
 
@@ -71,7 +78,10 @@ def run_folder(output: Path, name: str, part: str, seed: int) -> Path:
 def searched_rate(
     ladder: Ladder, row: Row, folder: Path, cases: VolumeCases, device: str, deadline: float
 ) -> float | None:
-    """The learning rate with the smallest error in a fold of ``cases``; None when time runs out first."""
+    """The learning rate for a row, by the errors in a fold of ``cases``; None when time runs out first.
+
+    It is the smallest with which the error is hardly more than the least one: beyond it some seeds do not learn at all.
+    """
     learn, look = cases.fold(0, ladder.search_folds)
     found: dict[float, float] = {}
     for rate in ladder.learning_rates:
@@ -80,7 +90,7 @@ def searched_rate(
         if result is None:
             return None
         found[rate] = result.mean_mm
-    return min(found, key=lambda rate: found[rate])
+    return min(rate for rate, error_mm in found.items() if error_mm <= HARDLY_MORE * min(found.values()))
 
 
 def train_all(
@@ -111,7 +121,6 @@ def errors_of(row: Row, results: list[list[Result]]) -> RowErrors:
         row.paper_mm,
         np.stack([np.concatenate([part.errors_mm for part in seed]) for seed in results]),
         tuple(part.learning_rate for seed in results for part in seed),
-        sum(part.seconds for seed in results for part in seed) / 60,
     )
 
 
@@ -131,11 +140,14 @@ def report(ladder: Ladder, rows: Mapping[str, Row], parts: list[Part], output: P
     held = sum(len(part.held) for part in parts)
     where = f"{held} cases of train, out of fold ({ladder.folds})" if ladder.folds else f"{held} cases of test"
     levels = " / ".join(f"{spacing:g}" for spacing in ladder.recipe.levels.spacings_mm)
+    batch = ladder.recipe.optimiser.batch
+    steps = whole_passes(ladder.steps, len(cases), batch) * max(len(cases) // batch, 1)
     said = [
         f"{cases.data_name}: {len(cases.landmark_names)} landmarks, {where}; {len(cases)} cases to learn from, "
-        f"{ladder.steps} steps of {ladder.recipe.optimiser.batch}, channels "
+        f"{steps} steps of {batch}, channels "
         f"{'-'.join(map(str, ladder.recipe.network.channels))}; all scales {levels} mm, one scale "
-        f"{ladder.single_scale_mm:g} mm\n"
+        f"{ladder.single_scale_mm:g} mm, patches {PATCH * ladder.single_scale_mm:g} mm; multi-step trains each scale for its "
+        "share of the steps\n"
     ]
     if missing:
         said.append(f"not done yet: {'; '.join(missing)}\n")

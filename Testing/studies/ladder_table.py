@@ -20,7 +20,6 @@ class RowErrors:
     paper_mm: tuple[float, float]
     errors_mm: NDArray[np.float64]
     learning_rates: tuple[float, ...]
-    minutes: float
 
     @property
     def known_mm(self) -> NDArray[np.float64]:
@@ -58,8 +57,8 @@ def table_of(rows: Sequence[RowErrors], far_mm: float) -> str:
     """The table as Markdown, one line per row, in the paper's order."""
     lines = [
         f"| row | mean ± SD mm | median | each seed | over {far_mm:g} mm | better than the row before by mm [95 % interval] "
-        "| paper mm | learning rate | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| paper mm | learning rate |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for number, row in enumerate(rows):
         errors = row.known_mm
@@ -78,7 +77,6 @@ def table_of(rows: Sequence[RowErrors], far_mm: float) -> str:
             gained,
             "–" if math.isnan(row.paper_mm[0]) else f"{row.paper_mm[0]:.2f} ± {row.paper_mm[1]:.2f}",
             ", ".join(f"{rate:g}" for rate in sorted(set(row.learning_rates))),
-            f"{row.minutes:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from DenseLandmarksLib.geometry.level_grid import LevelGrid
 from Testing.studies import ladder as study
 from Testing.studies.ladder_table import RowErrors, gained_mm, table_of
 from training.baselines.heatmap_unet import HeatmapUNet, peaks
-from training.baselines.kept_run import finish, read_result
+from training.baselines.kept_run import Result, Run, finish, read_result
 from training.baselines.ladder import (
     ROWS_FOLDER,
     Ladder,
@@ -280,7 +281,7 @@ class TestRows:
         trainer = Trainer(task_of(row, recipe, cases, cases, "cpu"))
         losses = [trainer.run_epoch()["loss"] for _ in range(12)]
         if row.method != "loc_net" or row.single_scale:
-            assert min(losses[-3:]) < 0.7 * losses[0]
+            assert min(losses[-3:]) < 0.8 * losses[0]
         else:  # the weights of the levels change from epoch to epoch; each one's own error does not depend on them
             task = trainer.task
             before = Trainer(task).network.eval()
@@ -396,6 +397,32 @@ class TestStudy:
         assert sorted(measured) == ["case0", "case1", "case2", "case3"]
         assert (output / "ladder.md").read_text().count("\n| ") == 2
 
+    def test_the_rate_is_the_smallest_that_is_hardly_worse_than_the_best(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        errors_mm = {3e-4: 4.0, 1e-3: 3.2, 3e-3: 3.1, 1e-2: math.inf}
+
+        def told(run: Run, device: str, deadline: float) -> Result:
+            rate = run.recipe.optimiser.learning_rate
+            return Result(("case0",), np.array([[errors_mm[rate]]]), rate, 0.0)
+
+        monkeypatch.setattr(study, "finish", told)
+        ladder = replace(small_ladder(), learning_rates=tuple(errors_mm))
+        row, cases = read_rows()["6-noise"], synthetic_cases()
+        assert study.searched_rate(ladder, row, tmp_path, cases, "cpu", FOREVER) == 1e-3
+        errors_mm[1e-3] = 3.5
+        assert study.searched_rate(ladder, row, tmp_path, cases, "cpu", FOREVER) == 3e-3
+
+    def test_volumes_in_another_window_are_not_learned_from(
+        self, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rest = ["--data", str(data), "--output", str(tmp_path / "runs"), "--max-minutes", "0"]
+        assert study.main([ladder_file(tmp_path), *rest]) == 3
+        other = LADDER.replace("high = ", "high = 1")
+        assert other != LADDER
+        assert study.main([ladder_file(tmp_path, text=other), *rest]) == 2
+        assert "expected volumes in the window of" in capsys.readouterr().err
+
     def test_another_recipe_does_not_go_on_with_what_was_begun(
         self, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -448,13 +475,12 @@ class TestStudy:
 
 class TestTable:
     def test_its_figures_are_those_of_all_errors_and_of_paired_cases(self) -> None:
-        before = RowErrors("before", (5.0, 6.0), np.array([[[4.0, 12.0], [2.0, np.nan], [3.0, 5.0]]]), (1e-3,), 2.4)
+        before = RowErrors("before", (5.0, 6.0), np.array([[[4.0, 12.0], [2.0, np.nan], [3.0, 5.0]]]), (1e-3,))
         row = RowErrors(
             "after",
             (math.nan, math.nan),
             np.array([[[1.0, 3.0], [1.0, np.nan], [2.0, 2.0]], [[3.0, 5.0], [1.0, np.nan], [0.0, 0.0]]]),
             (3e-3, 1e-3),
-            90.0,
         )
         # Cases before: 8, 2, 4; after, both seeds together: 3, 1, 1.
         assert row.of_cases_mm.tolist() == [3, 1, 1]
@@ -462,8 +488,8 @@ class TestTable:
         assert better == pytest.approx((5 + 1 + 3) / 3)
         assert 1 <= low < better < high <= 5
         lines = table_of([before, row], far_mm=10.0).splitlines()
-        assert lines[2] == "| before | 5.20 ± 3.54 | 4.00 | 5.20 | 20.0 % | – | 5.00 ± 6.00 | 0.001 | 2 |"
+        assert lines[2] == "| before | 5.20 ± 3.54 | 4.00 | 5.20 | 20.0 % | – | 5.00 ± 6.00 | 0.001 |"
         assert lines[3] == (
-            f"| after | 1.80 ± 1.47 | 1.50 | 1.80, 1.80 | 0.0 % | +3.00 [{low:+.2f}, {high:+.2f}] | – | 0.001, 0.003 | 90 |"
+            f"| after | 1.80 ± 1.47 | 1.50 | 1.80, 1.80 | 0.0 % | +3.00 [{low:+.2f}, {high:+.2f}] | – | 0.001, 0.003 |"
         )
         assert "over 10 mm" in lines[0]

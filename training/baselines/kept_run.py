@@ -18,7 +18,7 @@ from torch import nn
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from training.recipe import AnyRecipe, recipe_from_dict, recipe_to_dict
-from training.run_epochs import append_row
+from training.run_epochs import append_row, forget_rows
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
     checkpoint, curve = run.folder / "checkpoint.pt", run.folder / "training.csv"
     if checkpoint.is_file():
         trainer.restore(read_checkpoint(checkpoint, device))
+    forget_rows(curve, trainer.epoch + 1)  # of an epoch that ended before its checkpoint was written
     failed = False
     while trainer.epoch < run.recipe.optimiser.epochs and not failed:
         started = time.monotonic()

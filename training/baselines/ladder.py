@@ -104,7 +104,7 @@ def recipe_of(
 ) -> VolumeRecipe:
     """What one run of a row does on ``cases``: levels, and crops that landmarks share, are planned from these alone."""
     shared = ladder.recipe
-    epochs = max(round(steps / max(len(cases) // shared.optimiser.batch, 1)), 1)
+    epochs = whole_passes(steps, len(cases), shared.optimiser.batch)
     recipe = recipe_from_dict(changed(recipe_to_dict(shared), row.recipe))
     assert isinstance(recipe, VolumeRecipe)
     levels = recipe.levels
@@ -118,6 +118,11 @@ def recipe_of(
     levels = replace(levels, groups=plan_groups(cases.points_lps_mm, extent_mm, levels.sharing))
     optimiser = replace(recipe.optimiser, learning_rate=learning_rate, epochs=epochs)
     return replace(recipe, seed=seed, levels=levels, optimiser=optimiser)
+
+
+def whole_passes(steps: int, cases: int, batch: int) -> int:
+    """How many passes over so many cases come nearest to ``steps``."""
+    return max(round(steps / max(cases // batch, 1)), 1)
 
 
 def task_of(row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases, device: str) -> AlteredVolumesTask:

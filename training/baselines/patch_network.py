@@ -8,6 +8,7 @@ here are the layers, those of the Loc-Net's encoder that it is compared with, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,8 @@ from training.volume_recipe import VolumeRecipe
 
 PATCH = DIVISOR
 """Voxels along each side of a patch."""
+# In a volume of 64 voxels a side.
+_PATCHES = 512
 # Further away than any volume reaches, in octaves of voxels.
 _FARTHEST = 12.0
 
@@ -43,9 +46,14 @@ class PatchNetwork(WholeVolumeNetwork):
             layers += [nn.Dropout(dropout)] if dropout else []
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv3d(before, 4 * landmarks, 1)
-        for module in self.modules():
+        for module in self.features.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        # Almost no patch holds a landmark, so that is what it begins with, as the heatmap U-Net does.
+        nn.init.normal_(self.head.weight, std=1e-3)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+        self.head.bias.data[3::4] = -math.log(_PATCHES - 1)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """What the patches (B, N, 4, z / 8, y / 8, x / 8) of volumes (B, 1, z, y, x) say."""
