@@ -30,7 +30,7 @@ from training.volume_cases import VolumeCases, load_packed_volumes, save_volume_
 
 logger = logging.getLogger(__name__)
 
-HARDLY_MORE = 1.1
+HARDLY_MORE = 1.05
 
 
 @dataclass(frozen=True)
