@@ -66,7 +66,8 @@ def start_blind(state: CaseState, landmarks: Sequence[tuple[str, str]]) -> CaseS
 
 def refuse_prediction(state: CaseState) -> None:
     """Raise :class:`InputError` where a prediction would end a comparison before it began."""
-    if state.is_chosen_for_comparison and state.answer is None and not state.blind:
+    is_decided = any(review in _DECIDED for review in state.landmarks.review)
+    if state.is_chosen_for_comparison and state.answer is None and not is_decided:
         raise InputError(
             "expected at least one landmark placed in a case chosen for comparison, got none: once a prediction was "
             "seen it would not be blind any more. Place landmarks first."

@@ -255,7 +255,7 @@ class Session:
 
     def _do(self, edit: Edit) -> None:
         before = self.state
-        edit, after = self._sight.apply(before, edit, self._history.index)
+        edit, after = self._sight.apply(before, edit, self.who)
         if after is before:
             return
         if isinstance(edit, edits.Move | edits.Place):

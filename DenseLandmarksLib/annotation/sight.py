@@ -8,7 +8,7 @@ from DenseLandmarksLib.annotation import edits
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edits import Edit
-from DenseLandmarksLib.annotation.library.case import LibraryCase
+from DenseLandmarksLib.annotation.library.case import LibraryCase, one_line
 
 _MAY_BE_BLIND = edits.Move | edits.Place | edits.Absent | edits.Import
 
@@ -18,39 +18,53 @@ class Sight:
 
     def __init__(self, base: CaseState, case: LibraryCase, who: str) -> None:
         """``base`` is the state in which the session of ``who`` begins."""
-        self._knows = _was_told(case, who)
-        self._has_seen = self._knows or base.answer is not None
+        self._case, self._who = case, who
+        self._was_told = _was_told(case, who)
+        self._has_seen = self._was_told or base.answer is not None
+        self._has_begun = False
 
     def look(self, state: CaseState) -> None:
         """The person sees this state."""
         self._has_seen = self._has_seen or state.answer is not None
 
-    def apply(self, before: CaseState, edit: Edit, index: int) -> tuple[Edit, CaseState]:
-        """An edit that comes after ``index`` others as this person does it, and what it makes of the case.
+    def apply(self, before: CaseState, edit: Edit, who: str) -> tuple[Edit, CaseState]:
+        """An edit as this person does it, and what it makes of the case.
 
         Raises :class:`~DenseLandmarksLib.errors.InputError` as :func:`~.apply_edit.apply_edit` does.
         """
+        if who != self._who:
+            self._who, self._was_told = who, self._was_told or _was_told(self._case, who)
+            self._has_seen = self._has_seen or self._was_told
         self.look(before)
         after = apply_edit(before, edit)
-        if isinstance(edit, edits.StartBlind) and index == 0:
-            self._has_seen = self._knows  # what was predicted beforehand nobody has looked at yet
-        elif self._has_seen and isinstance(edit, _MAY_BE_BLIND):
+        if self._has_seen and isinstance(edit, _MAY_BE_BLIND):
             known = apply_edit(before, edits.Seen(edit))
             if known.blind != after.blind:
-                return edits.Seen(edit), known
+                edit, after = edits.Seen(edit), known
+        self._note(edit)
         return edit, after
 
     def replay(self, base: CaseState, done: Sequence[Edit]) -> list[CaseState]:
-        """The states of a session that began with ``base``, before and after each edit."""
-        self._has_seen = self._knows or base.answer is not None
+        """The states of a session that began with ``base``, before and after each edit, as it had them."""
+        self._has_seen, self._has_begun = self._was_told or base.answer is not None, False
         states = [base]
-        for index, edit in enumerate(done):
-            states.append(self.apply(states[-1], edit, index)[1])
+        for edit in done:
+            # Which of them were not blind stands in them.
+            states.append(apply_edit(states[-1], edit))
+            self._note(edit)
             self.look(states[-1])
-            self._has_seen = self._has_seen or isinstance(edit, edits.Seen)
         return states
+
+    def _note(self, edit: Edit) -> None:
+        if isinstance(edit, edits.StartBlind) and not self._has_begun:
+            self._has_seen = self._was_told  # what was predicted beforehand nobody has looked at yet
+        # New landmarks of the library are looked up as soon as a case is opened, before anybody does anything.
+        self._has_begun = self._has_begun or not isinstance(edit, edits.LookUp)
+        self._has_seen = self._has_seen or isinstance(edit, edits.Seen)
 
 
 def _was_told(case: LibraryCase, who: str) -> bool:
     """Whether a person saved the case with a prediction after it was begun blind; earlier revisions are open to them too."""
-    return any(info.is_chosen_for_comparison and bool(info.model) and info.who == who for info in case.saved_since(0))
+    return any(
+        info.is_chosen_for_comparison and bool(info.model) and info.who == one_line(who) for info in case.saved_since(0)
+    )

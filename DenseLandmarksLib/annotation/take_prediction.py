@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from DenseLandmarksLib.annotation import edits
+from DenseLandmarksLib.annotation.case_masks import structure_mask
 from DenseLandmarksLib.annotation.case_state import CaseState, answer_under
 from DenseLandmarksLib.annotation.decide_landmarks import check_name, decided, points_lps_mm_of
 from DenseLandmarksLib.annotation.edits import Index
@@ -18,9 +20,10 @@ from DenseLandmarksLib.models.look_up import find
 
 
 def take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
-    """What a model says; decisions that people made stay."""
+    """What a model says; decisions that people made stay, a mask that was accepted as what it was."""
     answer = answer_under(edit.answer, edit.geometry, state.geometry)
     assert answer is not None
+    accepted = {name: structure_mask(state, name) for name in sorted(state.accepted)}
     old, said = state.landmarks, answer.prediction.landmarks
     state = replace(state, answer=answer, accepted=frozenset())
     found = _found(state, [new for new in state.new_landmarks if new.name not in said.names and fits(state, new)])
@@ -33,13 +36,27 @@ def take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
         fresh = fresh.joined(replace(kept, predicted_lps_mm=np.full((len(kept), 3), np.nan)))
     state = state.with_predicted(fresh)
     ours, theirs = fresh.index_of(list(reviewed)), list(reviewed.values())
-    return decided(
+    state = decided(
         state,
         [int(row) for row in ours],
         old.points_lps_mm[theirs],
         {int(i): old.presence[j] for i, j in zip(ours, theirs, strict=True)},
         {int(i): old.review[j] for i, j in zip(ours, theirs, strict=True)},
     )
+    return _with_accepted(state, accepted)
+
+
+def _with_accepted(state: CaseState, masks: Mapping[str, NDArray[np.bool_]]) -> CaseState:
+    """The case with masks that a person found right: accepted where the model says the same, else as if they had painted them."""
+    same = {
+        name for name in masks if name in state.structures and np.array_equal(structure_mask(state, name), masks[name])
+    }
+    painted = dict(state.painted)
+    for name, mask in masks.items():
+        if name not in same:
+            mask.setflags(write=False)
+            painted[name] = mask
+    return replace(state, accepted=frozenset(same), painted=painted)
 
 
 def _found(state: CaseState, new: Sequence[NewLandmark]) -> LandmarkSet:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
+from DenseLandmarksLib.annotation.case_masks import structure_mask
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edits import (
     Absent,
@@ -230,6 +231,21 @@ def test_another_prediction_leaves_what_people_decided(predicted: CaseState, che
     np.testing.assert_allclose(at(again, "left_lung_20") - at(predicted, "left_lung_20"), [2, 0, 0], atol=0.1)
     row = again.landmarks.names.index(A)
     assert again.landmarks.predicted_lps_mm[row, 0] > predicted.landmarks.predicted_lps_mm[row, 0] + 4
+
+
+def test_another_prediction_leaves_masks_that_people_accepted(predicted: CaseState, chest_template: Template) -> None:
+    image = chest_image(chest_template)
+    accepted = after(predicted, Accept((), ("right_lung", "left_lung")))
+    masks = {name: structure_mask(accepted, name) for name in ("right_lung", "left_lung")}
+    shifted = perfect_answer(chest_template, image, lost=("left_lung",), shift_px=(6.0, 0.0))
+    other = after(accepted, TakePrediction(shifted, image.geometry))
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(structure_mask(other, name), mask)
+        assert other.structure_review(name) is Review.CORRECTED, "as if it had been painted: the model says otherwise"
+    assert other.structure_review("heart") is Review.PREDICTED
+    same = after(accepted, TakePrediction(perfect_answer(chest_template, image, lost=("heart",)), image.geometry))
+    assert same.structure_review("right_lung") is Review.VERIFIED
+    assert not same.painted
 
 
 def test_a_prediction_of_the_image_before_its_spacing_was_corrected_lands_on_the_same_pixels(

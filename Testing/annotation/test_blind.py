@@ -32,6 +32,7 @@ from DenseLandmarksLib.annotation.worklist import has_open, open_landmarks
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
+from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.annotation.perfect_answer import chest_image, perfect_answer
 
@@ -254,6 +255,60 @@ def test_who_saw_a_prediction_knows_it_in_earlier_revisions_too_and_nobody_else_
     anew.start_blind(TO_PLACE)
     anew.place(C, point(anew))
     assert anew.state.blind == frozenset()
+
+
+def test_work_that_goes_on_after_a_saved_prediction_is_recovered_as_it_was(
+    session: Session, answer: ModelAnswer, tmp_path: Path
+) -> None:
+    session.start_blind(TO_PLACE)
+    session.place(A, point(session))
+    session.save()
+    session.place(B, point(session))
+    session.take(answer, session.state.geometry)
+    session.save()
+    session.accept(C)
+    session.close()
+    again = Session(session.case, "an annotator", data_folder=tmp_path / "user")
+    again.recover(again.recoverable[0])
+    assert again.state.blind == {A, B}
+    again.move({B: point(again, THERE)})
+    assert again.state.blind == {A}
+
+
+def test_a_case_in_which_new_landmarks_were_looked_up_is_begun_blind(
+    session: Session, answer: ModelAnswer, tmp_path: Path
+) -> None:
+    session.take(answer, session.state.geometry)
+    session.save()
+    session.close()
+    again = Session(session.case, "an annotator", data_folder=tmp_path / "user")
+    again.look_up(NewLandmark("hilum", "right_lung", (0.1, 0.1)))
+    again.start_blind(TO_PLACE)
+    again.place(A, point(again))
+    assert again.state.blind == {A}
+
+
+def test_who_took_a_prediction_back_does_not_begin_blind(session: Session, answer: ModelAnswer) -> None:
+    session.take(answer, session.state.geometry)
+    session.undo()
+    session.start_blind(TO_PLACE)
+    session.place(A, point(session))
+    assert session.state.blind == frozenset()
+    session.take(answer, session.state.geometry)  # nobody has to wait for what cannot come
+
+
+def test_who_says_who_they_are_later_knows_what_they_saw(session: Session, answer: ModelAnswer, tmp_path: Path) -> None:
+    session.who = "An  Annotator"
+    session.start_blind(TO_PLACE)
+    session.place(A, point(session))
+    session.save()
+    session.take(answer, session.state.geometry)
+    session.save()
+    session.close()
+    again = Session(session.case, "", revision=1, data_folder=tmp_path / "again")
+    again.who = "An  Annotator"
+    again.place(B, point(again))
+    assert again.state.blind == {A}
 
 
 def test_what_is_blind_is_in_a_revision_and_in_its_summary(session: Session, tmp_path: Path) -> None:
