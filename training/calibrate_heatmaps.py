@@ -20,6 +20,7 @@ from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import ellipsoid_volume
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, HeatSeen, open_heatmap
 from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
+from training.cut_radiographs import CutSight, called_in_cuts, joined_sights, look_at_cut_radiographs, lowered_for_cuts
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
 from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases
@@ -37,13 +38,15 @@ _SHARES = ("peak_weakness",)
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """One case as the model saw it that was trained without it; ``points`` (N, 2), grid pixels, NaN where unknown."""
+    """One case as the model saw it that was trained without it, whole and ``cut``; ``points`` (N, 2), grid pixels, NaN where
+    unknown."""
 
     predictor: HeatmapPredictor
     name: str
     points: FloatArray
     mm_per_pixel: float
     seen: HeatSeen
+    cut: CutSight
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -73,10 +76,14 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
         cases = cases.of_landmarks(np.array([cases.landmark_names.index(name) for name in bundle.landmark_names]))
         predictor = open_heatmap(bundle, device)
         for row in tqdm(range(len(cases)), desc=f"fold {fold}", unit="case", file=sys.stderr, leave=False):
-            seen = predictor.look_on_grid(cases.images[row].astype(np.float32))
-            found.append(
-                OutOfFold(predictor, cases.names[row], cases.points[row], float(cases.mm_per_pixel[row]), seen)
+            pixels, points, size = (
+                cases.images[row].astype(np.float32),
+                cases.points[row],
+                float(cases.mm_per_pixel[row]),
             )
+            seen = predictor.look_on_grid(pixels)
+            cut = look_at_cut_radiographs(predictor, pixels, points, size, row)
+            found.append(OutOfFold(predictor, cases.names[row], points, size, seen, cut))
     return found
 
 
@@ -116,8 +123,10 @@ def calibrate_heatmaps(model: Path, folders: Sequence[Path], data: Path, device:
         "from_10_mm_share": float((errors_mm >= FAR_MM).mean()),
     }
     strength = np.concatenate([look.seen.strength[look.known] for look in looks])
-    present_above = strength_of_present(strength[errors_mm < FAR_MM])
+    in_cuts = joined_sights([look.cut for look in looks])
+    present_above = lowered_for_cuts(strength_of_present(strength[errors_mm < FAR_MM]), in_cuts)
     measured["called_absent_share"] = float((strength < present_above).mean())
+    measured |= called_in_cuts(in_cuts, present_above)
     plausibility = _limits(looks, present_above)
     changes = {
         "ellipses": {**calibration.to_dict(), "measured": measured},

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.predictors.volume_predictor import VolumePredictor
 from DenseLandmarksLib.models.presence import PresenceCalibration
@@ -78,7 +79,16 @@ def look_at_cuts(looks: Sequence[tuple[VolumePredictor, VolumeCase]]) -> Presenc
 
 
 def calibrate_presence(evidence: PresenceEvidence) -> tuple[PresenceCalibration, dict[str, Any]]:
-    """The calibration, and what it is worth on cases that it was not fitted to: both shares of landmarks called present."""
+    """The calibration, and what it is worth on cases that it was not fitted to: both shares of landmarks called present.
+
+    Raises :class:`InputError` where all landmarks are there, or none is: then nothing tells the one from the other.
+    """
+    is_there = evidence.present == 1
+    if is_there.all() or not is_there.any():
+        raise InputError(
+            f"expected landmarks that are there and others that are not, got {int(is_there.sum())} of {len(is_there)} that are. "
+            "Give volumes that are large enough to cut landmarks off, or that lack some."
+        )
     called = np.zeros(len(evidence.present), bool)
     for fold in range(_FOLDS):
         out = evidence.cases % _FOLDS == fold
@@ -86,7 +96,6 @@ def calibrate_presence(evidence: PresenceEvidence) -> tuple[PresenceCalibration,
             others = evidence.select(~out)
             fitted = fit_presence(others.features, others.present)
             called[out] = fitted.probability(evidence.select(out).features) >= 0.5
-    is_there = evidence.present == 1
     measured = {
         "present": int(is_there.sum()),
         "absent": int((~is_there).sum()),

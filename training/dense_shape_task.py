@@ -19,6 +19,7 @@ from training.augmentation import change_intensities, sample_transform, turn_som
 from training.grid_cases import GridCases, load_grid_cases
 from training.losses import total_loss
 from training.obstructions import add_obstructions
+from training.precision import computes_mixed
 from training.recipe import NetworkRecipe, Recipe
 from training.replay import CaseMix
 from training.targets import Targets, make_targets, make_template
@@ -148,8 +149,7 @@ class DenseShapeTask:
         """The weighted sum of all terms, and each; the weights stay the same all along."""
         images, masks, uv, points, mask_weights, uv_weights, point_weights, views = batch
         data, recipe = self.data, self.recipe
-        mixed = recipe.optimiser.precision == "bfloat16"
-        with torch.autocast(self.device, torch.bfloat16, enabled=mixed):
+        with torch.autocast(self.device, torch.bfloat16, enabled=computes_mixed(recipe.optimiser, self.device)):
             output = network(images)
         return total_loss(
             output,

@@ -17,13 +17,22 @@ from DenseLandmarksLib.models.registry import find_bundle
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
 from training.recipe import AnyRecipe, Recipe, read_recipe, recipe_to_dict
-from training.run_epochs import CHECKPOINT, RECIPE, VALIDATION_CURVE, append_row, check_goes_on, run_epochs
-from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint, start_with
+from training.run_epochs import (
+    CHECKPOINT,
+    RECIPE,
+    VALIDATION_CURVE,
+    append_row,
+    check_goes_on,
+    forget_rows,
+    run_epochs,
+)
+from training.run_origin import TaskOfCases, check_origin, origin_of, write_origin
+from training.trainer import Trainer, read_checkpoint, save_checkpoint, start_with
 
 logger = logging.getLogger(__name__)
 
 
-def read_task(recipe: AnyRecipe, data: Path, device: str, parent: Bundle | None = None) -> Task:
+def read_task(recipe: AnyRecipe, data: Path, device: str, parent: Bundle | None = None) -> TaskOfCases:
     """The data and the network of a recipe's family; only that family's code is loaded."""
     if isinstance(recipe, Recipe):
         from training.dense_shape_task import DenseShapeTask
@@ -55,7 +64,7 @@ def fit(
     """Train ``recipe`` on the ``train`` split of ``data`` and write the run to ``output``.
 
     ``start_from`` is a bundle whose weights and template the run begins with, instead of random ones and a new template;
-    heads that it lacks begin at random.
+    heads that it lacks begin at random. A run goes on with the data and ``start_from`` that it was begun with.
 
     Returns whether the last epoch is done; if so ``output/bundle`` holds the model. ``max_minutes`` and
     ``stop_after_epoch`` end the run early with a checkpoint, from which ``resume`` goes on exactly.
@@ -65,12 +74,18 @@ def fit(
     check_goes_on(output, recipe, resume)
     parent = None if start_from is None else load_bundle(start_from)
     task = read_task(recipe, data, device, parent)
+    origin, goes_on = origin_of(task.cases, parent), resume and checkpoint.is_file()
+    if goes_on:
+        check_origin(output, origin)
     trainer = Trainer(task)
     if parent is not None:
         start_with(trainer, parent)
-    if resume and checkpoint.is_file():
+    if goes_on:
         trainer.restore(read_checkpoint(checkpoint, device))
+    else:
+        write_origin(output, origin)
     write_json(output / RECIPE, recipe_to_dict(recipe))
+    forget_rows(output / VALIDATION_CURVE, trainer.epoch)
 
     from torch.utils.tensorboard import SummaryWriter
 

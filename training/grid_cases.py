@@ -13,6 +13,7 @@ from tqdm import tqdm
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename
 from training.data import read_dataset
+from training.packed_file import telling_what_is_not_packed
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,17 @@ def load_grid_cases(data: Path, grid_size: tuple[int, int]) -> GridCases:
     """Cases from a data folder, or from a file of :func:`save_grid_cases`; raises :class:`InputError` if it is neither."""
     if data.is_dir():
         return read_grid_cases(data, grid_size)
-    try:
-        with np.load(data, allow_pickle=False) as raw:
-            cases = GridCases(
-                str(raw["data_name"]),
-                tuple(raw["names"].tolist()),
-                tuple(raw["splits"].tolist()),
-                raw["images"],
-                raw["points"],
-                raw["mm_per_pixel"],
-                tuple(raw["landmark_names"].tolist()),
-                tuple(raw["landmark_structures"].tolist()),
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"expected a data folder or a packed .npz, {data} is neither ({error}). See training pack --help."
-        ) from error
+    with telling_what_is_not_packed(data), np.load(data, allow_pickle=False) as raw:
+        cases = GridCases(
+            str(raw["data_name"]),
+            tuple(raw["names"].tolist()),
+            tuple(raw["splits"].tolist()),
+            raw["images"],
+            raw["points"],
+            raw["mm_per_pixel"],
+            tuple(raw["landmark_names"].tolist()),
+            tuple(raw["landmark_structures"].tolist()),
+        )
     if cases.images.shape[1:] != grid_size:
         raise InputError(
             f"expected cases on a grid of {grid_size}, {data} holds {cases.images.shape[1:]}. Pack them again."

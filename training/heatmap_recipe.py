@@ -59,6 +59,11 @@ class HeatmapLossRecipe:
     mask: Literal["bce", "dice_bce"] = "bce"
     mask_weight: float = 0.0
 
+    @property
+    def teaches_absence(self) -> bool:
+        """Whether a landmark that is truly absent costs anything; to heights it is a target of zero."""
+        return self.kind != "distribution" or self.absent_weight > 0
+
     def __post_init__(self) -> None:
         if self.learned_sigma and self.kind != "sum":
             raise InputError(

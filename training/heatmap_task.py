@@ -26,6 +26,7 @@ from training.heatmap_targets import heat_pixels
 from training.metrics import FAR_MM
 from training.new_heatmap_network import heatmap_network_definition, new_heatmap_network
 from training.obstructions import add_obstructions
+from training.precision import computes_mixed
 from training.replay import CaseMix
 from training.sides import mirrored_rows, without_other_side
 
@@ -114,7 +115,7 @@ class HeatmapTask:
         """A freshly initialised network; raises :class:`InputError` for an unknown name, argument or size."""
         network = new_heatmap_network(self.network_definition(), self.recipe.target.grid, "target.grid")
         network.sigma.requires_grad_(self.recipe.loss.learned_sigma)
-        network.is_mixed = self.recipe.optimiser.precision == "bfloat16"
+        network.is_mixed = computes_mixed(self.optimiser, self.device)
         return network
 
     def batches(self, epoch: int) -> Iterator[HeatmapBatch]:

@@ -21,6 +21,7 @@ from training.heatmap_losses import heat_loss
 from training.heatmap_targets import heat_pixels
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
 from training.new_heatmap_network import heatmap_network_definition, new_heatmap_network
+from training.precision import computes_mixed
 from training.sight import middles_of, see
 
 # A Gaussian ends so many standard deviations from its middle.
@@ -47,7 +48,7 @@ class HeatmapVolumeTask(AlteredVolumesTask):
         recipe = self.recipe
         network = new_heatmap_network(self.network_definition(), recipe.tiles.size, "tiles.size")
         network.sigma.requires_grad_(recipe.loss.learned_sigma)
-        network.is_mixed = recipe.optimiser.precision == "bfloat16"
+        network.is_mixed = computes_mixed(self.optimiser, self.device)
         return network
 
     def inference(self) -> dict[str, Any]:

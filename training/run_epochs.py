@@ -20,8 +20,8 @@ CHECKPOINT, RECIPE, TRAINING_CURVE, VALIDATION_CURVE = (
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
-    """One line of the run's log as CSV."""
-    new = not path.exists()
+    """One line of the run's log as CSV; the first has the names above it."""
+    new = not path.exists() or path.stat().st_size == 0
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         if new:
@@ -62,11 +62,12 @@ def run_epochs(
 
 
 def forget_rows(path: Path, epoch: int) -> None:
-    """Take the rows of ``epoch`` and later ones out of a log."""
+    """Take the rows of ``epoch`` and later ones out of a log, and blank lines; one in which no row is left goes."""
     if not path.is_file():
         return
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
-    position = header.split(",").index("epoch")
-    kept = [row for row in rows if float(row.split(",")[position]) < epoch]
-    if len(kept) < len(rows):
+    header, *rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] or [""]
+    kept = [row for row in rows if float(row.split(",")[header.split(",").index("epoch")]) < epoch]
+    if kept:
         write_text(path, "\n".join([header, *kept]) + "\n")
+    else:
+        path.unlink()

@@ -76,7 +76,7 @@ def make_template(cases: GridCases, recipe: TargetRecipe) -> Template:
 
 
 def make_targets(cases: GridCases, template: Template, recipe: TargetRecipe) -> Targets:
-    """Masks, uv maps and landmark coordinates of every case."""
+    """Masks, uv maps and landmark coordinates of every case; raises :class:`InputError` for those of another template."""
     size = (cases.images.shape[1], cases.images.shape[2])
     names = template.structure_names
     added = [structure.landmark_names[len(structure.points_mm) :] for structure in template.structures]
@@ -90,6 +90,11 @@ def make_targets(cases: GridCases, template: Template, recipe: TargetRecipe) -> 
     annotated = np.zeros((count, len(names)), bool)
     for s, (contour, trained) in enumerate(rows):
         structure = template.structures[s]
+        if len(trained) != len(structure.uv):
+            raise InputError(
+                f"expected the {len(structure.uv)} landmarks of {structure.name} that the template has, got {len(trained)} in "
+                f"{cases.data_name}. Give the data that the template was made of, or begin without --start-from."
+            )
         landmark_uv[s, : len(trained)] = structure.uv
         points[:, s, : len(trained)] = cases.points[:, trained]
         if cases.weights is not None:

@@ -82,8 +82,15 @@ def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tup
     else:
         optimiser = AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.schedule == "one_cycle":
-        # Torch divides by the steps that the rate rises in, which are none in a run of five.
-        return optimiser, OneCycleLR(optimiser, recipe.learning_rate, total_steps=max(steps, 6), pct_start=0.2)
+        # Torch divides by the steps that the rate rises in, which are none in a run of five. It would take its own momentum
+        # instead of the recipe's; Adam's first beta always went along.
+        return optimiser, OneCycleLR(
+            optimiser,
+            recipe.learning_rate,
+            total_steps=max(steps, 6),
+            pct_start=0.2,
+            cycle_momentum=recipe.name != "nesterov",
+        )
     if recipe.schedule == "constant":
         return optimiser, ConstantLR(optimiser, factor=1.0)
     if recipe.schedule == "falling":

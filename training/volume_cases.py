@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename
 from DenseLandmarksLib.geometry.level_grid import LevelGrid
 from DenseLandmarksLib.models.intensity import IntensityRecipe
+from training.packed_file import telling_what_is_not_packed
 from training.stored_pyramid import StoredPyramid, from_bytes, to_bytes
 
 # Up to so many landmarks have a crop each.
@@ -132,30 +132,25 @@ def save_volume_cases(path: Path, cases: VolumeCases) -> None:
 
 def load_packed_volumes(path: Path) -> VolumeCases:
     """Read a file of :func:`save_volume_cases`; raises :class:`InputError` for anything else."""
-    try:
-        with np.load(path, allow_pickle=False) as raw:
-            spacings = raw["spacings_mm"].tolist()
-            pyramids = []
-            for number in range(len(raw["names"])):
-                levels = [from_bytes(raw[f"values_{number}_{k}"]) for k in range(len(spacings))]
-                grids = [
-                    LevelGrid(tuple(raw[f"origin_{number}_{k}"].tolist()), spacing, levels[k].shape[::-1])
-                    for k, spacing in enumerate(spacings)
-                ]
-                pyramids.append(StoredPyramid(grids, levels))
-            intensity = str(raw["intensity"]) if "intensity" in raw else ""
-            return VolumeCases(
-                str(raw["data_name"]),
-                tuple(raw["names"].tolist()),
-                tuple(raw["splits"].tolist()),
-                tuple(pyramids),
-                raw["points_lps_mm"],
-                raw["absent"],
-                tuple(raw["landmark_names"].tolist()),
-                tuple(raw["landmark_structures"].tolist()),
-                IntensityRecipe(**json.loads(intensity)) if intensity else None,
-            )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"expected a data folder or a packed .npz, {path} is neither ({error}). See training pack --help."
-        ) from error
+    with telling_what_is_not_packed(path), np.load(path, allow_pickle=False) as raw:
+        spacings = raw["spacings_mm"].tolist()
+        pyramids = []
+        for number in range(len(raw["names"])):
+            levels = [from_bytes(raw[f"values_{number}_{k}"]) for k in range(len(spacings))]
+            grids = [
+                LevelGrid(tuple(raw[f"origin_{number}_{k}"].tolist()), spacing, levels[k].shape[::-1])
+                for k, spacing in enumerate(spacings)
+            ]
+            pyramids.append(StoredPyramid(grids, levels))
+        intensity = str(raw["intensity"]) if "intensity" in raw else ""
+        return VolumeCases(
+            str(raw["data_name"]),
+            tuple(raw["names"].tolist()),
+            tuple(raw["splits"].tolist()),
+            tuple(pyramids),
+            raw["points_lps_mm"],
+            raw["absent"],
+            tuple(raw["landmark_names"].tolist()),
+            tuple(raw["landmark_structures"].tolist()),
+            IntensityRecipe(**json.loads(intensity)) if intensity else None,
+        )

@@ -16,6 +16,7 @@ from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.networks.multi_scale import NETWORK_MODULE, MultiScaleLocNet
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from training.altered_volumes import AlteredVolumesTask, VolumeBatch, read_train_cases
+from training.precision import computes_mixed
 from training.volume_cases import plan_groups
 from training.volume_losses import level_weights, volume_loss
 from training.volume_recipe import VolumeRecipe
@@ -68,7 +69,7 @@ class VolumeTask(AlteredVolumesTask):
     def new_network(self) -> nn.Module:
         """A freshly initialised network."""
         network = MultiScaleLocNet(**self.network_definition())  # type: ignore[arg-type]
-        network.is_mixed = self.recipe.optimiser.precision == "bfloat16"
+        network.is_mixed = computes_mixed(self.optimiser, self.device)
         return network
 
     def loss(self, network: nn.Module, batch: VolumeBatch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -20,7 +20,7 @@ from DenseLandmarksLib.models.prediction import Predictor
 from DenseLandmarksLib.models.registry import open_predictor
 from training.cut_volumes import cut_volumes
 from training.measure_volume import read_volume_case
-from training.metrics import bootstrap_ci95
+from training.metrics import bootstrap_pooled_ci95
 from training.volume_data import read_volume_dataset
 
 
@@ -32,13 +32,12 @@ def said_present(predictor: Predictor, image: MedicalImage, names: tuple[str, ..
 
 
 def share(name: str, of_cases: list[tuple[int, int]]) -> str:
-    """A row: how many of how many, and the interval over cases."""
+    """A row: how many of how many in all cases together, and the interval of that share, resampling cases."""
     counts = np.array(of_cases, np.float64)
-    counts = counts[counts[:, 1] > 0]
-    if not len(counts):
-        return f"| {name} | none | - |"
-    low, high = bootstrap_ci95(counts[:, 0] / counts[:, 1])
     hits, total = counts.sum(axis=0)
+    if total == 0:
+        return f"| {name} | none | - |"
+    low, high = bootstrap_pooled_ci95(counts[:, 0], counts[:, 1])
     return f"| {name} | {int(hits)} of {int(total)} ({hits / total:.1%}) | {low:.1%} to {high:.1%} |"
 
 
@@ -77,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="a model for volumes")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    return exit_status(lambda: run(parser.parse_args(argv)))
+    return exit_status(lambda: run(parser.parse_args(argv)), resumes=False)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ class Work:
                     return False
                 if corrected:
                     self._correct(library, load_bundle(model), corrected)
-                    self._learn(model, made)
+                    self._learn(model, made, corrected)
                 self._measure(made / "bundle" if corrected else model, corrected)
             model = made / "bundle" if corrected else model
         return True
@@ -198,11 +198,11 @@ class Work:
         case = next(case for case in self.pool.cases if case.name == name)
         return case, truth_lps_mm(self.pool, case, geometry, names)
 
-    def _learn(self, model: Path, output: Path) -> None:
+    def _learn(self, model: Path, output: Path, corrected: int) -> None:
         options = replace(self.study.finetune, seed=self.seed)
         if self.setting.anew:
             steps = self.study.recipe.optimiser.steps
-            share = len(self.first.cases) / (len(self.first.cases) + self.study.corrected[-1])
+            share = len(self.first.cases) / (len(self.first.cases) + corrected)
             options = replace(options, anew=True, steps=steps, learning_rate_share=1.0, replay_share=share)
         finetune(
             FinetuneRequest(
@@ -296,7 +296,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop after this time, with status 3")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_status(lambda: run(arguments))
+    return exit_status(lambda: run(arguments), resumes=False)
 
 
 if __name__ == "__main__":

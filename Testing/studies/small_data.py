@@ -83,9 +83,17 @@ class SmallData:
 
 
 def draw(cases: GridCases, images: int, number: int, fold: int) -> GridCases:
-    """So many of the cases, 0 for all; a smaller draw of the same number is part of a larger one."""
+    """So many of the cases, 0 for all; a smaller draw of the same number is part of a larger one.
+
+    Raises :class:`InputError` where there are not so many.
+    """
     if images == 0:
         return cases
+    if images > len(cases):
+        raise InputError(
+            f"expected to draw {images} images, got {len(cases)} to draw from in fold {fold}. Take {images} out of images in "
+            "the study, or give more data."
+        )
     order = np.random.default_rng((number, fold)).permutation(len(cases))
     keep = np.zeros(len(cases), bool)
     keep[order[:images]] = True
@@ -162,13 +170,13 @@ def train_all(
                 continue
             for fold in range(study.folds):
                 learn, held = cases.fold(fold, study.folds)
+                some = draw(learn, images, number, fold)
                 for name, network in networks.items():
                     searched = cases.fold(0, study.folds)[0]
                     rate = searched_rate(study, network, output / name, searched, device, deadline)
                     if rate is None:
                         return False
                     folder = run_folder(output, name, images, number, fold)
-                    some = draw(learn, images, number, fold)
                     run = run_of(study, network, folder, some, held, rate, study.steps, 1 + number)
                     result = finish(run, device, deadline)
                     if result is None:
@@ -225,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop after this time, with status 3")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_status(lambda: run(arguments))
+    return exit_status(lambda: run(arguments), resumes=False)
 
 
 if __name__ == "__main__":

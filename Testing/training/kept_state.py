@@ -29,6 +29,18 @@ def state_of(run: Path) -> dict[str, Any]:
     return torch.load(run / "checkpoint.pt", weights_only=True)
 
 
+def damaged_copies(path: Path) -> list[Path]:
+    """Copies of a file, beside it: empty, cut off at several places, and with bytes in the middle that are others."""
+    whole = path.read_bytes()
+    garbled = bytearray(whole)
+    garbled[len(whole) // 2 : len(whole) // 2 + 64] = bytes(range(64))
+    contents = [b"", *(whole[: len(whole) * part // 8] for part in (1, 4, 7)), whole[:-1], bytes(garbled)]
+    copies = [path.with_name(f"damaged-{number}{path.suffix}") for number in range(len(contents))]
+    for copy, content in zip(copies, contents, strict=True):
+        copy.write_bytes(content)
+    return copies
+
+
 def assert_same(one: Any, other: Any, where: str = "state") -> None:
     """Two checkpoints hold the same to the last bit."""
     assert type(one) is type(other), where

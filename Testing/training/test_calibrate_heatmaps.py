@@ -60,17 +60,20 @@ def model(untrained: dict[int, Path], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _sees_with_known_errors(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that err by what their heatmaps say, three times as far; peaks are nearly as taught."""
+    """Models that err by what their heatmaps say, three times as far; peaks are nearly as taught, in images that were cut faint."""
     cases = load_grid_cases(data, GRID)
     truth = {image.tobytes(): points for image, points in zip(cases.images, cases.points, strict=True)}
 
     def look(self: HeatmapPredictor, grid_pixels: np.ndarray, *_: object) -> HeatSeen:
         key = grid_pixels.astype(np.float16).tobytes()
-        rng = np.random.default_rng(list(truth).index(key))
+        is_cut = key not in truth
+        rng = np.random.default_rng(7 if is_cut else list(truth).index(key))
         sd = np.array([0.2, 0.2, 0.6, 0.4]) * rng.uniform(0.5, 2, 4)
-        points = np.where(np.isnan(truth[key]), MEAN_PX, truth[key]) + 3 * sd[:, None] * rng.normal(size=(4, 2))
+        at = MEAN_PX if is_cut else np.where(np.isnan(truth[key]), MEAN_PX, truth[key])
+        points = at + 3 * sd[:, None] * rng.normal(size=(4, 2))
         components = {one: isotropic(np.full(4, 0.01), 2) for one in COMPONENTS} | {"heat": isotropic(sd**2, 2)}
-        return HeatSeen(points, components, rng.uniform(0.6, 1.1, 4), np.zeros((0, *GRID), bool))
+        strength = np.full(4, 0.3) if is_cut else rng.uniform(0.6, 1.1, 4)
+        return HeatSeen(points, components, strength, np.zeros((0, *GRID), bool))
 
     monkeypatch.setattr(HeatmapPredictor, "look_on_grid", look)
 
@@ -155,6 +158,12 @@ def test_presence_and_limits_travel_in_the_bundle(data: Path, untrained: dict[in
     bundle = load_bundle(model)
     assert 0.59 < bundle.inference["present_above"] < 0.63
     assert measured["called_absent_share"] == 0
+    # In images that were cut nothing has a peak: all that is absent is called so, and all that is left too.
+    wrongly = [measured[f"called_{name}_share"] for name in ("present_though_absent", "absent_in_cuts")]
+    assert wrongly == [0, 1]
+    assert measured["absent_in_cuts"] > 40
+    assert measured["present_in_cuts"] > 40
+    assert bundle.inference["ellipses"]["measured"]["absent_in_cuts"] == measured["absent_in_cuts"]
     assert set(bundle.limits) == {"shape_residual_mm", "peak_weakness"}
     assert bundle.limits == measured["limits"]
     assert bundle.limits["peak_weakness"] < 0.7  # a measure of at most 1, which was at most 0.4
@@ -163,6 +172,8 @@ def test_presence_and_limits_travel_in_the_bundle(data: Path, untrained: dict[in
     card = (model / CARD).read_text()
     assert "calibrated on 40 training cases by models that had not seen them" in card
     assert "limits were set on 40 training cases" in card
+    outside = f"Of {measured['absent_in_cuts']} that lie more than 10 mm outside of an image that was cut they called 0.0% present"
+    assert outside in card
 
 
 def test_hardly_any_landmark_that_is_there_is_called_absent() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import inside_border_mm, lps_mm_from_index
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
+from Testing.studies.presence import share
 from training.calibrate_presence import PresenceEvidence, calibrate_presence, fit_presence
 from training.cut_volumes import MOST_CUTS, cut_volumes
 
@@ -107,6 +109,24 @@ def test_what_is_measured_is_of_cases_that_were_held_out() -> None:
     some = PresenceEvidence(lucky, rng.integers(0, 2, 60).astype(float), np.arange(60))
     _, measured = calibrate_presence(some)
     assert measured["sensitivity"] - measured["false_alarms"] < 0.5
+
+
+@pytest.mark.parametrize("present", [0.0, 1.0])
+def test_where_all_landmarks_are_there_or_none_is_nothing_can_be_calibrated(present: float) -> None:
+    """It was told by a figure that is no number, when the bundle was written at the end of it all."""
+    some = drawn(60, 0)
+    with pytest.raises(InputError, match=f"expected landmarks that are there and .* got {int(60 * present)} of 60"):
+        calibrate_presence(PresenceEvidence(some.features, np.full(60, present), some.cases))
+
+
+def test_the_study_pools_the_landmarks_of_all_cases_in_the_share_and_in_its_interval() -> None:
+    """A case with many landmarks says more than one with few: nine of ten, not the half of two cases."""
+    row = share("present", [(90, 90), (0, 10), (0, 0)])
+    assert row == "| present | 90 of 100 (90.0%) | 0.0% to 100.0% |"
+    many = share("present", [(90, 90), (0, 1)] * 50)
+    low, high = (float(part.rstrip("% |")) for part in many.split("|")[3].split("to"))
+    assert 90 < low < 100 * 90 / 91 < high < 100
+    assert share("present", [(0, 0)]) == "| present | none | - |"
 
 
 def test_features_that_separate_all_keep_finite_weights() -> None:

@@ -20,7 +20,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from DenseLandmarksLib.models.registry import open_predictor
-from Testing.training.kept_state import assert_same, rows_of, state_of
+from Testing.training.kept_state import assert_same, damaged_copies, rows_of, state_of
 from training.__main__ import main
 from training.data import read_dataset
 from training.dense_shape_task import DenseShapeTask, TrainingSet, with_phantoms
@@ -305,9 +305,12 @@ def test_a_packed_file_of_another_grid_or_no_packed_file_is_told(cases: GridCase
     with pytest.raises(InputError, match=r"expected cases on a grid of \(32, 32\).*\(64, 64\)"):
         load_grid_cases(tmp_path / "packed.npz", (32, 32))
     (tmp_path / "text.npz").write_text("no arrays")
-    for path in (tmp_path / "text.npz", tmp_path / "missing.npz"):
-        with pytest.raises(InputError, match="expected a data folder or a packed"):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    paths = [tmp_path / name for name in ("text.npz", "missing.npz", "array.npy")]
+    for path in (*paths, *damaged_copies(tmp_path / "packed.npz")):
+        with pytest.raises(InputError, match="expected a data folder or a packed") as caught:
             load_grid_cases(path, GRID)
+        assert "\n" not in str(caught.value)
 
 
 def test_targets_put_the_landmarks_where_their_coordinates_are(cases: GridCases) -> None:

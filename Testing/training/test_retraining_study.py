@@ -144,6 +144,12 @@ def test_the_first_cases_are_replayed_unless_the_setting_is_without(done: Path) 
     assert {name for name, card in cards.items() if "replayed" not in card} == {"no-replay"}
 
 
+def test_a_model_that_is_trained_anew_sees_first_and_corrected_cases_equally_often_at_each_stage(done: Path) -> None:
+    for corrected in (1, 2):
+        begun = json.loads((done / "seed-1" / "anew" / f"model-{corrected}" / "run.json").read_text())
+        assert begun["finetune"]["replay_share"] == pytest.approx(3 / (3 + corrected))
+
+
 def test_it_ends_with_a_table_and_a_picture_and_does_nothing_again(
     done: Path, ask: Ask, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

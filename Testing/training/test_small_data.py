@@ -86,6 +86,31 @@ def test_smaller_draws_are_parts_of_larger_ones(data: Path) -> None:
     assert len(others) > 1
 
 
+def test_more_images_than_there_are_are_told_before_anything_is_trained(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would be called what they are not in the table."""
+    (tmp_path / "tiny.toml").write_text(TINY.replace("images = [0, 4, 2]", "images = [7, 4]"))
+    asked = [str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]
+    assert study.main(asked) == 2
+    assert "expected to draw 7 images, got 6" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("*/*"))
+    assert len(study.draw(load_grid_cases(data, (32, 32)).of_split("train"), 12, 0, 0)) == 12
+
+
+def test_a_person_who_stops_it_is_not_sent_to_an_option_that_it_lacks(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "train_all", stopped)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    asked = [str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]
+    assert study.main(asked) == 130
+    assert "--resume" not in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("_in_a_hurry")
 def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.networks.pyramid import OUTSIDE
 from Testing.models.blob_finder import blob, sampled_pyramid
+from Testing.training.kept_state import damaged_copies
 from training.stored_pyramid import Bend, Greys, Seen, SeenPyramid, StoredPyramid, from_bytes, to_bytes
 from training.volume_augmentation import rotation_of
 from training.volume_cases import VolumeCases, load_packed_volumes, plan_groups, save_volume_cases
@@ -136,15 +137,14 @@ def test_a_packed_file_holds_all_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_what_is_no_packed_file_is_told(tmp_path: Path) -> None:
     save_volume_cases(tmp_path / "whole.npz", some_cases())
-    whole = (tmp_path / "whole.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.npz").write_text("no arrays")
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
     with zipfile.ZipFile(tmp_path / "empty.npz", "w"):
         pass
-    for name in ("cut", "text", "other", "empty", "missing"):
+    paths = [tmp_path / f"{name}.npz" for name in ("text", "other", "empty", "missing")]
+    for path in (*paths, *damaged_copies(tmp_path / "whole.npz")):
         with pytest.raises(InputError, match=r"expected a data folder or a packed \.npz") as told:
-            load_packed_volumes(tmp_path / f"{name}.npz")
+            load_packed_volumes(path)
         assert "\n" not in str(told.value)
 
 

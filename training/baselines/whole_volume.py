@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from training.altered_volumes import AlteredVolumesTask, VolumeBatch
+from training.precision import computes_mixed
 from training.sight import middles_of, see
 from training.volume_recipe import VolumeRecipe
 
@@ -69,7 +70,7 @@ class WholeVolumeTask(AlteredVolumesTask):
     def new_network(self) -> nn.Module:
         """A freshly initialised network."""
         network = self.build(self.recipe, len(self.cases.landmark_names))
-        network.is_mixed = self.recipe.optimiser.precision == "bfloat16"
+        network.is_mixed = computes_mixed(self.optimiser, self.device)
         return network
 
     def loss(self, network: nn.Module, batch: VolumeBatch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

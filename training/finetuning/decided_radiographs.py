@@ -41,6 +41,14 @@ def nothing_to_learn(decided: Decisions) -> InputError:
     )
 
 
+def only_absences(decided: Decisions) -> InputError:
+    """That a case is left out, in which all that was decided is absent, and the model is not taught absence."""
+    return InputError(
+        f"expected a landmark that is there or a structure in case {decided.name}, got only absent landmarks, which this "
+        "model's recipe does not teach (loss.absent_weight is 0). It is left out."
+    )
+
+
 def no_case(lines: Sequence[str]) -> InputError:
     """That all cases were left out, and why the first one was."""
     why = lines[0] if lines else "Correct some."
@@ -67,6 +75,7 @@ def read_decided_radiographs(
     expectation: Expectation,
     weight_of: Callable[[Review], float],
     either_side: bool = False,
+    teaches_absence: bool = True,
 ) -> DecidedRadiographs:
     """All decisions about the landmarks and structures of ``template``, on a grid of ``grid_size`` (height, width).
 
@@ -74,7 +83,7 @@ def read_decided_radiographs(
     ``either_side`` sees the other one mirrored, and calls its landmarks what they are there.
 
     A case whose image is gone, or is none of a radiograph, or in which nothing of the model's was decided, is left out with a
-    line. Raises :class:`InputError` where none
+    line; so is one of absent landmarks alone unless the run ``teaches_absence``. Raises :class:`InputError` where none
     is left.
     """
     found: list[tuple[Decisions, _OnGrid]] = []
@@ -87,6 +96,8 @@ def read_decided_radiographs(
             one = _on_grid(decided, image, template, grid_size, expectation, weight_of, either_side)
             if not one.weights.any() and not one.masks:
                 raise nothing_to_learn(decided)
+            if not teaches_absence and not one.weights[~one.absent].any() and not one.masks:
+                raise only_absences(decided)
             found.append((decided, one))
         except InputError as error:
             lines.append(str(error))

@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, datetime
 from typing import Any
 
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_text
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.descent import next_version, trained_on_by
@@ -50,13 +51,12 @@ def finish(run: BegunRun, learned: Learned) -> None:
     descent = {**bundle.metadata["descent"], "gate": verdict.without_cases().to_dict()}
     rewrite_bundle(bundle, metadata={"descent": descent})
     listed = _listed(run, load_bundle(bundle.folder))
-    is_active = verdict.is_to_be_active and request.activate
+    why_not = _why_not_active(run, listed) if verdict.is_to_be_active else ""
+    is_active = verdict.is_to_be_active and not why_not
     if is_active:
         set_active(listed.name, listed.version, request.data_folder)
-    line = f"{listed.name} {listed.version}: {verdict.line}"
-    if verdict.is_to_be_active and not request.activate:
-        line += " It was asked for to leave the active version as it is."
-    write_text(folder.folder / REPORT, report_text(run, learned, listed, verdict, is_active))
+    line = f"{listed.name} {listed.version}: {verdict.line}{why_not}"
+    write_text(folder.folder / REPORT, report_text(run, learned, listed, verdict, is_active, why_not))
     folder.tell("done", line, 1.0, learned.trainer.epoch, learned.trainer.epoch)
     logger.info("%s", line)
 
@@ -90,10 +90,40 @@ def _exported(run: BegunRun, learned: Learned) -> Bundle:
 
 def _listed(run: BegunRun, bundle: Bundle) -> Bundle:
     """The version as it is listed; what this run had listed when it was killed at its very end is that."""
-    name, data_folder = bundle.name, run.request.data_folder
+    name, parent, data_folder = bundle.name, run.parent, run.request.data_folder
     for version in list_versions(name, data_folder):
         if not version.problem and version.metadata.get("descent", {}).get("run") == run.id:
             return load_bundle(version.folder)
     if active_bundle(name, data_folder) is None:
-        add_version(run.parent.folder, data_folder)  # else the new one would be active for want of another
-    return load_bundle(add_version(bundle.folder, data_folder).folder)
+        try:
+            add_version(parent.folder, data_folder)  # else the new one would be active for want of another
+        except InputError:
+            if active_bundle(name, data_folder) is None:  # else another run has just done it
+                raise
+    while True:
+        number = next_version(parent.name, parent.version, data_folder)
+        if number != bundle.version:
+            rewrite_bundle(bundle, metadata={"version": number})
+            bundle = load_bundle(bundle.folder)
+        try:
+            return load_bundle(add_version(bundle.folder, data_folder).folder)
+        except InputError:
+            if next_version(parent.name, parent.version, data_folder) == number:  # else another run has just taken it
+                raise
+
+
+def _why_not_active(run: BegunRun, listed: Bundle) -> str:
+    """Why a version that is not worse than its parent stays inactive, a sentence; empty where nothing speaks against it.
+
+    It was compared with its parent alone: what else became active meanwhile may be better.
+    """
+    if not run.request.activate:
+        return " It was asked for to leave the active version as it is."
+    active = next((one for one in list_versions(listed.name, run.request.data_folder) if one.active), None)
+    compared = (run.parent, listed)  # it itself, where a run goes on that was killed at its very end
+    if active is None or any(
+        (active.version, active.metadata.get("checksums")) == (one.version, one.metadata["checksums"])
+        for one in compared
+    ):
+        return ""
+    return f" Another version, {active.version}, became active meanwhile, so it stays."

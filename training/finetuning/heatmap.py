@@ -88,7 +88,14 @@ def finetune_task(
     """
     template, new, lines = grown_template(parent.need_template(), library.new_landmarks(), decisions)
     decided = read_decided_radiographs(
-        decisions, library, template, recipe.target.grid, parent.expectation, options.weight, parent.knows_either_side
+        decisions,
+        library,
+        template,
+        recipe.target.grid,
+        parent.expectation,
+        options.weight,
+        parent.knows_either_side,
+        recipe.loss.teaches_absence,
     )
     alone = without_other_side(template.landmark_names) if recipe.augmentation.mirror > 0 else ()
     if alone:

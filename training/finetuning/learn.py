@@ -57,15 +57,22 @@ def read_finetune_task(
 def learn(run: BegunRun) -> Learned:
     """Train from where the run is; where the memory of the device is short, once more with half the batch.
 
+    A run that has a checkpoint when it begins keeps it: where its batch once fitted, the memory is short for now.
+
     Raises :class:`CancelledError`, with a checkpoint, where somebody asked for it or time is over, and
     :class:`InputError` for all that goes wrong.
     """
-    options = _options_so_far(run)
+    options, goes_on = _options_so_far(run), (run.request.output / CHECKPOINT).is_file()
     batch = options.batch or recipe_of(run.parent).optimiser.batch
     try:
         return _learn(run, options)
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
+    if goes_on:
+        raise InputError(
+            f"expected enough memory on the device to go on with a batch of {batch}, got too little. Free some and go on with "
+            "--resume, or begin in another folder with a smaller finetune.batch in a --recipe."
+        )
     if batch > 1 and options == run.request.options:
         line = f"the memory of the device is too small for a batch of {batch}: beginning again with {batch // 2}"
         logger.warning("%s", line)
@@ -95,7 +102,7 @@ def _options_so_far(run: BegunRun) -> FinetuneRecipe:
 def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     request, folder, output = run.request, run.folder, run.request.output
     begun = time.monotonic()
-    recipe = finetuned(recipe_of(run.parent), options, request.device)
+    recipe = finetuned(recipe_of(run.parent), options)
     check_goes_on(output, recipe, request.resume)
     task = read_finetune_task(recipe, run, run.training, options, request.device)
     lines = tuple(dict.fromkeys((*run.lines, *task.run.lines)))
@@ -118,10 +125,14 @@ def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     if (output / CHECKPOINT).is_file():
         trainer.restore(read_checkpoint(output / CHECKPOINT, request.device))
     write_json(output / RECIPE, recipe_to_dict(recipe))
-    blind = tuple(one for one in run.comparison if any(row.name in one.blind for row in one.landmarks))
-    validation = Validation(task, start, run.library, blind, output, request.device)
+    validation = Validation(task, start, run.library, blind_cases(run), output, request.device)
     _Loop(run, trainer, validation, begun).train()
     return Learned(trainer, task, lines)
+
+
+def blind_cases(run: BegunRun) -> tuple[Decisions, ...]:
+    """Those for comparison in which something was decided blind; the error curve is of these where there are any."""
+    return tuple(one for one in run.comparison if any(row.name in one.blind for row in one.landmarks))
 
 
 class _Loop:
@@ -146,7 +157,7 @@ class _Loop:
                 else:
                     self._keep(trainer.state())
                 self._check_time()
-        except CancelledError:
+        except (CancelledError, KeyboardInterrupt):
             if self._state is not None:
                 self._keep(self._state)
             raise

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.models.bundle import Bundle
@@ -104,18 +102,8 @@ def recipe_of(parent: Bundle) -> AnyRecipe:
     return recipe_from_dict({"family": parent.family.name, **values, "name": parent.name})
 
 
-def has_bfloat16() -> bool:
-    """Whether this machine's CPU multiplies in bfloat16; torch has no public name for the question."""
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask is not None and ask() for ask in asked)
-
-
-def finetuned(recipe: OneRecipe, options: FinetuneRecipe, device: str) -> OneRecipe:
-    """The model's recipe for a run of fine-tuning: every case counts, and no phantom is drawn.
-
-    Where a CPU has no instructions for bfloat16 it computes in float32, which is many times faster there.
-    """
-    is_slow = device == "cpu" and not has_bfloat16()
+def finetuned(recipe: OneRecipe, options: FinetuneRecipe) -> OneRecipe:
+    """The model's recipe for a run of fine-tuning: every case counts, and no phantom is drawn."""
     optimiser = dataclasses.replace(
         recipe.optimiser,
         epochs=options.parts,
@@ -123,7 +111,6 @@ def finetuned(recipe: OneRecipe, options: FinetuneRecipe, device: str) -> OneRec
         batch=options.batch or recipe.optimiser.batch,
         learning_rate=recipe.optimiser.learning_rate * options.learning_rate_share,
         ema=options.ema,
-        precision="float32" if is_slow else recipe.optimiser.precision,
     )
     changes: dict[str, Any] = {"optimiser": optimiser, "seed": options.seed}
     if isinstance(recipe, Recipe):

@@ -7,13 +7,23 @@ from pathlib import Path
 
 from DenseLandmarksLib.models.bundle import BundleDescription
 from training.finetuning.gate import Verdict
-from training.finetuning.learn import Learned
+from training.finetuning.learn import Learned, blind_cases
 from training.finetuning.request import BegunRun, corrections
 from training.run_epochs import VALIDATION_CURVE
 
 
-def report_text(run: BegunRun, learned: Learned, version: BundleDescription, verdict: Verdict, is_active: bool) -> str:
-    """``report.md``: what was learned from what, the curve's ends, the comparison, and what became of it."""
+def report_text(
+    run: BegunRun,
+    learned: Learned,
+    version: BundleDescription,
+    verdict: Verdict,
+    is_active: bool,
+    why_not: str = "",
+) -> str:
+    """``report.md``: what was learned from what, the curve's ends, the comparison, and what became of it.
+
+    ``why_not`` is a sentence, with a space before it, on why a version that might be active is not.
+    """
     counts = corrections(run.training)
     decided = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     options = run.request.options
@@ -35,11 +45,11 @@ def report_text(run: BegunRun, learned: Learned, version: BundleDescription, ver
         lines += ["", f"New landmarks: {', '.join(learned.task.run.new_landmarks)}."]
     ends = _ends(run.request.output / VALIDATION_CURVE)
     if ends:
-        whose = "cases for comparison" if run.comparison else "cases that it learned from"
+        whose = "cases for comparison" if blind_cases(run) else "cases that it learned from"
         lines += ["", f"Mean error on the {whose}: {ends[0]:.2f} mm before, {ends[1]:.2f} mm after."]
     lines += ["", "## Comparison", "", verdict.line, ""]
     lines += [f"- {note}" for note in verdict.notes]
-    lines += ["", f"The new version is {'active' if is_active else 'listed and not active'}."]
+    lines += ["", f"The new version is {'active' if is_active else 'listed and not active'}.{why_not}"]
     if learned.lines:
         lines += ["", "## Left out, and to know", "", *(f"- {line}" for line in learned.lines)]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ from DenseLandmarksLib.models.predictors.heat_passes import small_moves
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heat_seen import COMPONENTS, HeatSeen
 from DenseLandmarksLib.models.predictors.landmarks_on_grid import landmarks_on_grid
-from DenseLandmarksLib.models.predictors.on_device import grey_ramp, run_on_grid
+from DenseLandmarksLib.models.predictors.on_device import computes_mixed, grey_ramp, run_on_grid
 from DenseLandmarksLib.models.predictors.open_network import open_network
 from DenseLandmarksLib.models.predictors.radiograph_view import view_of_radiograph
 
@@ -211,7 +211,7 @@ def open_heatmap(bundle: Bundle, device: str) -> HeatmapPredictor:
     """
     inference, template = bundle.inference, bundle.need_template()
     network = open_network(bundle, HEATMAP_NETWORKS, HEATMAP_NETWORK_MODULE)
-    network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
+    network.is_mixed = computes_mixed(inference, device)
     _check_fit(bundle, network, template)
     try:
         reading = HeatReading.from_inference(inference)

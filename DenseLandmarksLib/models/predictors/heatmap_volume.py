@@ -23,7 +23,7 @@ from DenseLandmarksLib.models.predictors.heat_maps import maps_of
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heat_tiles import Tiles, find_in_tiles, join_heat, rigid_moves
 from DenseLandmarksLib.models.predictors.image_pyramid import ImagePyramid
-from DenseLandmarksLib.models.predictors.on_device import within_memory
+from DenseLandmarksLib.models.predictors.on_device import computes_mixed, within_memory
 from DenseLandmarksLib.models.predictors.open_network import open_network
 from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor, arguments_of
 
@@ -130,7 +130,7 @@ def open_heatmap_volume(bundle: Bundle, device: str) -> HeatmapVolumePredictor:
     """
     network = open_network(bundle, HEATMAP_NETWORKS, HEATMAP_NETWORK_MODULE)
     inference = bundle.inference
-    network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
+    network.is_mixed = computes_mixed(inference, device)
     try:
         x, y, z = (int(side) for side in inference["tile"])
         predictor = HeatmapVolumePredictor(

@@ -22,7 +22,7 @@ from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from DenseLandmarksLib.models.prediction import do_nothing
 from DenseLandmarksLib.models.predictors.image_pyramid import ImagePyramid, Ramp
 from DenseLandmarksLib.models.predictors.level_maps import level_maps
-from DenseLandmarksLib.models.predictors.on_device import within_memory
+from DenseLandmarksLib.models.predictors.on_device import computes_mixed, within_memory
 from DenseLandmarksLib.models.predictors.open_network import open_network
 from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor, arguments_of
 
@@ -212,7 +212,7 @@ def open_multi_scale(bundle: Bundle, device: str) -> MultiScalePredictor:
     network = open_network(bundle, NETWORKS, NETWORK_MODULE)
     inference = bundle.inference
     try:
-        network.is_mixed = device == "cpu" and bool(inference.get("is_mixed", False))
+        network.is_mixed = computes_mixed(inference, device)
         if network.landmarks != len(bundle.landmark_names):
             raise ValueError(f"it has {network.landmarks} landmarks, the metadata {len(bundle.landmark_names)}")
         return MultiScalePredictor(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -25,6 +25,23 @@ class OnDevice(Protocol):
     def network(self) -> nn.Module:
         """What runs there."""
         ...
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's CPU multiplies in bfloat16; torch has no public name for the question.
+
+    One that does not computes each convolution some twenty times as long as in float32.
+    """
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask is not None and ask() for ask in asked)
+
+
+def computes_mixed(inference: Mapping[str, Any], device: str) -> bool:
+    """Whether a bundle's network convolves in bfloat16 on ``device``: on a CPU that can, where ``is_mixed`` asks for it.
+
+    One machine always answers alike; where two differ, their landmarks agree but for rounding.
+    """
+    return device == "cpu" and bool(inference.get("is_mixed", False)) and has_bfloat16()
 
 
 def within_memory(predictor: OnDevice, look: Callable[[], T]) -> T:

@@ -93,7 +93,7 @@ def task_of(
     library: Library, parent: Bundle, replay: Path | None = None, options: FinetuneRecipe = OPTIONS
 ) -> FinetuneHeatmapTask:
     """What a run does with a library, before its first step."""
-    recipe = finetuned(recipe_of(parent), options, "cpu")
+    recipe = finetuned(recipe_of(parent), options)
     assert isinstance(recipe, HeatmapRecipe)
     decisions, lines = read_decisions(library)
     assert lines == ()

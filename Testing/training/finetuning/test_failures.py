@@ -34,7 +34,7 @@ from Testing.training.finetuning.finished_runs import (
     own_versions,
     state,
 )
-from Testing.training.kept_state import rows_of
+from Testing.training.kept_state import assert_same, rows_of, state_of
 from training.dense_shape_task import DenseShapeTask
 from training.finetune import finetune
 from training.finetuning.dense_shape import FinetuneDenseShape
@@ -173,6 +173,25 @@ def test_too_little_memory_on_the_card_halves_the_batch_once(
     short(limit=1, after_steps=0)
     assert "smaller" in fails(annotator, tmp_path / "other")
     assert seen == [4, 2]
+
+
+def test_too_little_memory_for_a_run_that_goes_on_costs_it_nothing(
+    annotator: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else uses the card at the moment: the epochs that are done stay."""
+    output = tmp_path / "run"
+    assert not finetune(request_for(annotator, output, max_minutes=0.0))
+    before = (output / "checkpoint.pt").read_bytes()
+
+    def short(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneDenseShape, "loss", short)
+        assert "--resume" in fails(annotator, output, resume=True)
+    assert (output / "checkpoint.pt").read_bytes() == before
+    assert finetune(request_for(annotator, output, resume=True))
+    assert_same(state_of(output), state_of(whole))
 
 
 def test_an_error_that_nobody_thought_of_is_one_line_too(

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+import training.finetuning.finish
 from DenseLandmarksLib.annotation.file_lock import is_locked
 from DenseLandmarksLib.annotation.library.decisions import read_decisions
 from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.descent import descent_of
+from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.registry import open_predictor
-from DenseLandmarksLib.models.versions import list_versions
+from DenseLandmarksLib.models.versions import ModelVersion, list_versions
 from Testing.training.finetuning.chest_library import FEW_STEPS, LEARN, MODEL, case_ids, run
 from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.finetuning.finished_runs import (
     assert_same_weights,
     differ,
     json_of,
+    own_versions,
 )
 from Testing.training.kept_state import rows_of
 from training.__main__ import main
+from training.export import rewrite_bundle
 from training.recipe import recipe_from_dict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,6 +93,30 @@ def test_the_new_version_predicts_and_its_child_learns_as_fast_as_it_did(
     rate = MODEL.optimiser.learning_rate * FEW_STEPS.learning_rate_share
     assert recipe_from_dict(json_of(output / "recipe.json")).optimiser.learning_rate == pytest.approx(rate)
     assert load_bundle(output / "bundle").version == "1.0.0+2"
+
+
+def test_two_runs_that_end_at_the_same_time_are_both_listed(
+    annotator: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version is there already when this run comes to add it, the parent's too: another run was a moment earlier."""
+    output, added = Path(shutil.copytree(whole, tmp_path / "run")), list[str]()
+    (output / "state.json").write_text(json.dumps({**json_of(output / "state.json"), "status": "comparing"}))
+
+    def late(folder: Path, data_folder: Path) -> ModelVersion:
+        version = load_bundle(folder).version
+        added.append(version)
+        if version in ("1.0.0", "1.0.0+1"):
+            other = Path(shutil.copytree(folder, tmp_path / f"other-{version}"))
+            rewrite_bundle(load_bundle(other), metadata={"descent": None})
+            add_version(other, data_folder)
+        return add_version(folder, data_folder)
+
+    monkeypatch.setattr(training.finetuning.finish, "add_version", late)
+    run(annotator, output, resume=True)
+    assert added == ["1.0.0", "1.0.0+1", "1.0.0+2"]
+    assert own_versions(annotator) == added
+    assert load_bundle(output / "bundle").version == "1.0.0+2"
+    assert "small-chest 1.0.0+2" in (output / "report.md").read_text()
 
 
 def test_the_command_does_it_too_and_the_same_seed_gives_the_same_weights(

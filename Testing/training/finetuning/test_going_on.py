@@ -72,6 +72,28 @@ def test_a_run_that_is_cancelled_goes_on_as_if_it_never_had_been(
     assert state(output)["status"] == "done"
 
 
+def test_a_person_who_stops_it_by_the_keyboard_loses_no_epoch(
+    corrected_chests: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint of the epochs before is not written yet: the last one is less than a minute old."""
+    output, versions = tmp_path / "run", tmp_path / "versions"
+    with monkeypatch.context() as patch:
+        loss, done = FinetuneDenseShape.loss, list[int]()
+
+        def stopped(task: FinetuneDenseShape, *arguments: Any) -> Any:
+            done.append(1)
+            if len(done) == 4:
+                raise KeyboardInterrupt
+            return loss(task, *arguments)
+
+        patch.setattr(FinetuneDenseShape, "loss", stopped)
+        assert not finetune(request_for(corrected_chests, output, data_folder=versions))
+    assert state_of(output)["epoch"] == 1
+    assert state(output)["status"] == "cancelled"
+    assert finetune(request_for(corrected_chests, output, data_folder=versions, resume=True))
+    assert_same(state_of(output), state_of(whole))
+
+
 def test_time_that_runs_out_loses_nothing(corrected_chests: Annotator, whole: Path, tmp_path: Path) -> None:
     asked = {"data_folder": tmp_path / "versions", "max_minutes": 0.0}
     assert not finetune(request_for(corrected_chests, tmp_path / "run", **asked))

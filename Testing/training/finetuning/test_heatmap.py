@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
+from DenseLandmarksLib.annotation.library.decisions import read_decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.errors import InputError
@@ -33,7 +35,8 @@ from Testing.training.finetuning.heatmap_cases import (
 )
 from Testing.training.kept_state import assert_same
 from training.export import rewrite_bundle
-from training.finetuning.heatmap import FinetuneHeatmapTask
+from training.finetuning.heatmap import FinetuneHeatmapTask, finetune_task
+from training.heatmap_recipe import HeatmapLossRecipe
 from training.heatmap_task import HeatmapTask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -200,3 +203,33 @@ def test_a_case_without_its_image_or_anything_to_learn_is_left_out_with_a_line(
     (tmp_path / "person-1.png").unlink()
     with pytest.raises(InputError, match="expected at least one case with decisions and its image"):
         task_of(library, heatmap_parent, None, corrected_alone)
+
+
+def test_a_case_of_absences_alone_is_left_out_with_a_line_unless_absence_is_taught(
+    heatmap_parent: Bundle, tmp_path: Path
+) -> None:
+    library = annotated(tmp_path, heatmap_parent, correct_nose, 1)
+    annotator = Annotator(library, heatmap_parent.folder, tmp_path)
+    annotator.work_on(write_image(tmp_path, 7), lambda session: session.mark_absent("chin", "left_ear"), SPACING)
+    task = task_of(library, heatmap_parent)
+    assert task.cases.names == ("person-0",)
+    (line,) = task.run.lines
+    assert line.startswith(
+        "expected a landmark that is there or a structure in case person-7, got only absent landmarks"
+    )
+    assert line.endswith("It is left out.")
+    loss = replace(task.recipe.loss, absent_weight=0.1)
+    decisions, _ = read_decisions(library)
+    taught = finetune_task(replace(task.recipe, loss=loss), decisions, library, None, heatmap_parent, OPTIONS, "cpu")
+    assert (taught.cases.names, taught.run.lines) == (("person-0", "person-7"), ())
+    of_absences = taught.draw_batch(torch.tensor([1]), torch.Generator().manual_seed(0))
+    network = taught.new_network()
+    taught.loss(network, of_absences, 0.0)[0].backward()
+    assert any(value.grad is not None and value.grad.any() for value in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["sum", "heat_reg"])
+def test_heights_are_always_taught_absence(kind: Literal["sum", "heat_reg"]) -> None:
+    assert HeatmapLossRecipe(kind).teaches_absence
+    assert not HeatmapLossRecipe("distribution").teaches_absence
+    assert HeatmapLossRecipe("distribution", absent_weight=0.1).teaches_absence

@@ -120,7 +120,7 @@ def annotated(folder: Path, parent: Bundle, decide: Decide, count: int = 3) -> L
 
 def task_of(library: Library, parent: Bundle, replay: Path | None = None, options: FinetuneRecipe = OPTIONS) -> Task:
     """What a run does with a library, before its first step."""
-    recipe = finetuned(recipe_of(parent), options, "cpu")
+    recipe = finetuned(recipe_of(parent), options)
     assert isinstance(recipe, VolumeRecipe | HeatmapVolumeRecipe)
     decisions, lines = read_decisions(library)
     assert lines == ()
