@@ -580,8 +580,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "who took a prediction back is blind",
         "DenseLandmarksLib/annotation/sight.py",
-        "        elif self._has_seen and isinstance(edit, _MAY_BE_BLIND):",
-        "        elif before.answer is not None and isinstance(edit, _MAY_BE_BLIND):",
+        "        if self._has_seen and isinstance(edit, _MAY_BE_BLIND):",
+        "        if before.answer is not None and isinstance(edit, _MAY_BE_BLIND):",
         ("Testing/annotation/test_blind.py",),
     ),
     Fault(
