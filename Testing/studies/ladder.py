@@ -22,15 +22,13 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.files import write_text
 from Testing.studies.ladder_table import RowErrors, table_of
-from training.baselines.kept_run import Result, finish, read_result
+from training.baselines.kept_run import Result, chosen_rate, finish, read_result
 from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of, whole_passes
 from training.baselines.patch_network import PATCH
 from training.read_volumes import read_volume_cases
 from training.volume_cases import VolumeCases, load_packed_volumes, save_volume_cases
 
 logger = logging.getLogger(__name__)
-
-HARDLY_MORE = 1.05
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,7 @@ def run_folder(output: Path, name: str, part: str, seed: int) -> Path:
 def searched_rate(
     ladder: Ladder, row: Row, folder: Path, cases: VolumeCases, device: str, deadline: float
 ) -> float | None:
-    """The learning rate for a row, by the errors in a fold of ``cases``; None when time runs out first.
-
-    It is the smallest with which the error is hardly more than the least one: beyond it some seeds do not learn at all.
-    """
+    """The learning rate for a row, by the errors in a fold of ``cases``; None when time runs out first."""
     learn, look = cases.fold(0, ladder.search_folds)
     found: dict[float, float] = {}
     for rate in ladder.learning_rates:
@@ -90,7 +85,7 @@ def searched_rate(
         if result is None:
             return None
         found[rate] = result.mean_mm
-    return min(rate for rate, error_mm in found.items() if error_mm <= HARDLY_MORE * min(found.values()))
+    return chosen_rate(found)
 
 
 def train_all(

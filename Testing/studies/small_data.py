@@ -28,7 +28,7 @@ from DenseLandmarksLib.files import write_text
 from DenseLandmarksLib.models.networks.localisation_unet import LocalisationUNet, equal_filters
 from DenseLandmarksLib.models.networks.spatial_configuration import SpatialConfigurationNet
 from Testing.studies.small_data_table import SizeErrors, draw_curves, table_of
-from training.baselines.kept_run import Result, Run, finish, read_result
+from training.baselines.kept_run import Result, Run, chosen_rate, finish, read_result
 from training.grid_cases import GridCases, load_grid_cases, save_grid_cases
 from training.heatmap_data import HeatmapTrainingSet, make_points_template
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe
@@ -142,7 +142,7 @@ def searched_rate(
         if result is None:
             return None
         found[rate] = result.mean_mm
-    return min(found, key=lambda rate: found[rate])
+    return chosen_rate(found)
 
 
 def run_folder(output: Path, network: str, images: int, number: int, fold: int) -> Path:

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from training.run_epochs import append_row, forget_rows
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
+
+HARDLY_MORE = 1.05
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
         },
     )
     return read_result(run.folder)
+
+
+def chosen_rate(errors_mm: Mapping[float, float]) -> float:
+    """Of learning rates with their errors the smallest that is hardly worse than the best.
+
+    Beyond it some seeds do not learn at all, which one seed of a search need not show.
+    """
+    return min(rate for rate, error_mm in errors_mm.items() if error_mm <= HARDLY_MORE * min(errors_mm.values()))
 
 
 def _seconds_of(curve: Path) -> float:
