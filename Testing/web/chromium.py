@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,21 @@ def until(done: Callable[[], Any], page: Any, what: str, at_most_s: float = DONE
             return found
         page.wait_for_timeout(50)
     raise AssertionError(f"it never happened: {what}; the page says: {page.inner_text('#message')}")
+
+
+@contextmanager
+def page_of(folder: Path, *arguments: str | Path) -> Iterator[Any]:
+    """The page of a server that is started with these ``arguments``, to take a picture of; it writes in ``folder``."""
+    from playwright.sync_api import sync_playwright
+
+    served = Served(folder, *arguments)
+    try:
+        with sync_playwright() as started:
+            browser = started.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+            page = browser.new_page(viewport=SIZE)
+            page.goto(served.link)
+            page.wait_for_selector("#case-name", state="attached")
+            yield page
+            browser.close()
+    finally:
+        served.stop()
