@@ -23,7 +23,7 @@ def take_prediction(state: CaseState, edit: edits.TakePrediction) -> CaseState:
     """What a model says; decisions that people made stay, a mask that was accepted as what it was."""
     answer = answer_under(edit.answer, edit.geometry, state.geometry)
     assert answer is not None
-    accepted = {name: structure_mask(state, name) for name in sorted(state.accepted)}
+    accepted = {name: structure_mask(state, name) for name in sorted(state.accepted.intersection(state.structures))}
     old, said = state.landmarks, answer.prediction.landmarks
     state = replace(state, answer=answer, accepted=frozenset())
     found = _found(state, [new for new in state.new_landmarks if new.name not in said.names and fits(state, new)])
