@@ -44,7 +44,7 @@ class HeatmapUNet(WholeVolumeNetwork):
     def forward(self, volumes: Tensor) -> Tensor:
         """Heatmaps (B, N, z, y, x) of volumes (B, 1, z, y, x)."""
         with torch.autocast(volumes.device.type, torch.bfloat16, enabled=self.is_mixed):
-            features, _ = self.net.features(volumes.contiguous(memory_format=torch.channels_last_3d))
+            features, _ = self.net.features(volumes)
         rows = self.rows
         assert isinstance(rows, Tensor)
         return self.net.heat_of(features, rows.expand(len(volumes), -1))

@@ -54,11 +54,12 @@ class PatchNetwork(WholeVolumeNetwork):
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
         self.head.bias.data[3::4] = -math.log(_PATCHES - 1)
+        self.to(memory_format=torch.channels_last_3d)  # as a LocNet is
 
     def forward(self, volumes: Tensor) -> Tensor:
         """What the patches (B, N, 4, z / 8, y / 8, x / 8) of volumes (B, 1, z, y, x) say."""
         with torch.autocast(volumes.device.type, torch.bfloat16, enabled=self.is_mixed):
-            features = self.features(volumes.contiguous(memory_format=torch.channels_last_3d))
+            features = self.features(volumes)
         return self.head(features.float()).unflatten(1, (-1, 4))
 
     def loss(self, output: Tensor, index: Tensor, present: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

