@@ -1,8 +1,9 @@
 """``python -m Testing.studies.ladder``: the six rows of table 1 of Ma, Gupta and Sabuncu 2020, on equal terms.
 
 All rows learn from the same volumes, altered alike, for the same number of steps; the learning rate of each is searched for
-on a fold of the training cases. Each run has a folder under --output; what is done is not done again, and what was begun is
-gone on with, so the study can be made in pieces. Whatever comes out is told, next to the paper's own column.
+on a fold of the training cases. Each run has a folder under --output and a line in --results; what is done is not done again,
+and what was begun is gone on with, so the study can be made in pieces, and its table anew from --results alone. Whatever comes
+out is told, next to the paper's own column.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.files import write_text
 from Testing.studies.ladder_table import RowErrors, table_of
-from training.baselines.kept_run import Result, chosen_rate, finish, read_result
+from training.baselines.kept_run import Kept, Result, chosen_rate, finish
 from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of, whole_passes
 from training.baselines.patch_network import PATCH
 from training.read_volumes import read_volume_cases
@@ -68,20 +69,20 @@ def parts_of(ladder: Ladder, cases: VolumeCases) -> list[Part]:
     return [Part(f"fold-{k}", *train.fold(k, ladder.folds)) for k in range(ladder.folds)]
 
 
-def run_folder(output: Path, name: str, part: str, seed: int) -> Path:
-    """Where the run that counts is kept."""
-    return output / name / part / f"seed-{seed}"
+def run_name(row: str, part: str, seed: int) -> str:
+    """Of the run that counts."""
+    return f"{row}/{part}/seed-{seed}"
 
 
 def searched_rate(
-    ladder: Ladder, row: Row, folder: Path, cases: VolumeCases, device: str, deadline: float
+    ladder: Ladder, name: str, row: Row, kept: Kept, cases: VolumeCases, device: str, deadline: float
 ) -> float | None:
     """The learning rate for a row, by the errors in a fold of ``cases``; None when time runs out first."""
     learn, look = cases.fold(0, ladder.search_folds)
     found: dict[float, float] = {}
     for rate in ladder.learning_rates:
         recipe = recipe_of(ladder, row, learn, rate, 0, ladder.search_steps)
-        result = finish(run_of(folder / f"search-{rate:g}", row, recipe, learn, look), device, deadline)
+        result = finish(run_of(kept, f"{name}/search-{rate:g}", row, recipe, learn, look), device, deadline)
         if result is None:
             return None
         found[rate] = result.mean_mm
@@ -89,17 +90,21 @@ def searched_rate(
 
 
 def train_all(
-    ladder: Ladder, rows: Mapping[str, Row], parts: list[Part], output: Path, device: str, deadline: float
+    ladder: Ladder, rows: Mapping[str, Row], parts: list[Part], kept: Kept, device: str, deadline: float
 ) -> bool:
-    """All runs that are not done yet, first all rows with one seed; whether none is left."""
+    """All runs that are not done yet, first all rows with one seed; whether none is left.
+
+    Rates are searched for among what the models of the first part learn from, once for all parts: out of fold, the cases of
+    the others are looked at for this one choice.
+    """
     for seed in ladder.seeds:
         for part in parts:
             for name, row in rows.items():
-                rate = searched_rate(ladder, row, output / name / part.name, part.cases, device, deadline)
+                rate = searched_rate(ladder, name, row, kept, parts[0].cases, device, deadline)
                 if rate is None:
                     return False
                 recipe = recipe_of(ladder, row, part.cases, rate, seed, ladder.steps)
-                run = run_of(run_folder(output, name, part.name, seed), row, recipe, part.cases, part.held)
+                run = run_of(kept, run_name(name, part.name, seed), row, recipe, part.cases, part.held)
                 result = finish(run, device, deadline)
                 if result is None:
                     return False
@@ -119,12 +124,12 @@ def errors_of(row: Row, results: list[list[Result]]) -> RowErrors:
     )
 
 
-def report(ladder: Ladder, rows: Mapping[str, Row], parts: list[Part], output: Path) -> str:
+def report(ladder: Ladder, rows: Mapping[str, Row], parts: list[Part], kept: Kept) -> str:
     """What is done so far, as Markdown."""
     done = []
     missing = []
     for name, row in rows.items():
-        of_seeds = [[read_result(run_folder(output, name, part.name, seed)) for part in parts] for seed in ladder.seeds]
+        of_seeds = [[kept.result(run_name(name, part.name, seed)) for part in parts] for seed in ladder.seeds]
         whole = [[one for one in seed if one is not None] for seed in of_seeds]
         whole = [seed for seed in whole if len(seed) == len(parts)]
         if len(whole) < len(ladder.seeds):
@@ -160,8 +165,9 @@ def run(arguments: argparse.Namespace) -> int:
     rows = {name: row for name, row in rows.items() if not arguments.rows or name in arguments.rows}
     deadline = time.monotonic() + 60 * arguments.max_minutes
     parts = parts_of(ladder, read_cases(ladder, arguments.data, arguments.output))
-    done = train_all(ladder, rows, parts, arguments.output, arguments.device, deadline)
-    table = report(ladder, rows, parts, arguments.output)
+    kept = Kept(arguments.output, arguments.results or arguments.output / "results.jsonl")
+    done = train_all(ladder, rows, parts, kept, arguments.device, deadline)
+    table = report(ladder, rows, parts, kept)
     write_text(arguments.output / "ladder.md", table)
     print(table)
     return 0 if done else 3
@@ -175,6 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         "--data", type=Path, required=True, help="data folder, not read again once it is packed; or that file"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs; go on by giving it again")
+    parser.add_argument("--results", type=Path, help="what runs came to, by default results.jsonl in --output")
     parser.add_argument("--rows", nargs="+", default=(), metavar="ROW", help="only these, by their files' names")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop after this time, with status 3")

@@ -28,7 +28,7 @@ from DenseLandmarksLib.files import write_text
 from DenseLandmarksLib.models.networks.localisation_unet import LocalisationUNet, equal_filters
 from DenseLandmarksLib.models.networks.spatial_configuration import SpatialConfigurationNet
 from Testing.studies.small_data_table import SizeErrors, draw_curves, table_of
-from training.baselines.kept_run import Result, Run, chosen_rate, finish, read_result
+from training.baselines.kept_run import Kept, Run, chosen_rate, finish
 from training.grid_cases import GridCases, load_grid_cases, save_grid_cases
 from training.heatmap_data import HeatmapTrainingSet, make_points_template
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe
@@ -112,7 +112,8 @@ def errors_in_held(task: HeatmapTask, network: nn.Module) -> tuple[tuple[str, ..
 def run_of(
     study: SmallData,
     network: HeatmapNetworkRecipe,
-    folder: Path,
+    kept: Kept,
+    name: str,
     cases: GridCases,
     held: GridCases,
     learning_rate: float,
@@ -127,17 +128,23 @@ def run_of(
         data = HeatmapTrainingSet.build(cases, cases, (), device)
         return HeatmapTask(recipe, data, make_points_template(cases, recipe.target), cases, held)
 
-    return Run(folder, recipe, new_task, errors_in_held)
+    return Run(kept, name, recipe, new_task, errors_in_held)
 
 
 def searched_rate(
-    study: SmallData, network: HeatmapNetworkRecipe, folder: Path, cases: GridCases, device: str, deadline: float
+    study: SmallData,
+    name: str,
+    network: HeatmapNetworkRecipe,
+    kept: Kept,
+    cases: GridCases,
+    device: str,
+    deadline: float,
 ) -> float | None:
     """The learning rate with the smallest error in a fold of ``cases``; None when time runs out first."""
     learn, look = cases.fold(0, SEARCH_FOLDS)
     found: dict[float, float] = {}
     for rate in study.learning_rates:
-        run = run_of(study, network, folder / f"search-{rate:g}", learn, look, rate, study.search_steps, 0)
+        run = run_of(study, network, kept, f"{name}/search-{rate:g}", learn, look, rate, study.search_steps, 0)
         result = finish(run, device, deadline)
         if result is None:
             return None
@@ -145,9 +152,9 @@ def searched_rate(
     return chosen_rate(found)
 
 
-def run_folder(output: Path, network: str, images: int, number: int, fold: int) -> Path:
-    """Where a run that counts is kept."""
-    return output / network / (f"{images}-images" if images else "all-images") / f"draw-{number}" / f"fold-{fold}"
+def run_name(network: str, images: int, number: int, fold: int) -> str:
+    """Of a run that counts."""
+    return f"{network}/{f'{images}-images' if images else 'all-images'}/draw-{number}/fold-{fold}"
 
 
 def numbers_of(study: SmallData, images: int) -> range:
@@ -159,7 +166,7 @@ def train_all(
     study: SmallData,
     networks: Mapping[str, HeatmapNetworkRecipe],
     cases: GridCases,
-    output: Path,
+    kept: Kept,
     device: str,
     deadline: float,
 ) -> bool:
@@ -173,25 +180,25 @@ def train_all(
                 some = draw(learn, images, number, fold)
                 for name, network in networks.items():
                     searched = cases.fold(0, study.folds)[0]
-                    rate = searched_rate(study, network, output / name, searched, device, deadline)
+                    rate = searched_rate(study, name, network, kept, searched, device, deadline)
                     if rate is None:
                         return False
-                    folder = run_folder(output, name, images, number, fold)
-                    run = run_of(study, network, folder, some, held, rate, study.steps, 1 + number)
+                    of_run = run_name(name, images, number, fold)
+                    run = run_of(study, network, kept, of_run, some, held, rate, study.steps, 1 + number)
                     result = finish(run, device, deadline)
                     if result is None:
                         return False
-                    logger.info("%s: %.2f mm in %.0f s", folder.relative_to(output), result.mean_mm, result.seconds)
+                    logger.info("%s: %.2f mm in %.0f s", of_run, result.mean_mm, result.seconds)
     return True
 
 
-def pooled(study: SmallData, output: Path, name: str, images: int, cases: GridCases) -> SizeErrors | None:
+def pooled(study: SmallData, kept: Kept, name: str, images: int, cases: GridCases) -> SizeErrors | None:
     """The errors of one network and size in all cases, of each draw that is done; None where none is."""
     of_draws = []
     rate = math.nan
     for number in numbers_of(study, images):
-        results = [read_result(run_folder(output, name, images, number, fold)) for fold in range(study.folds)]
-        whole: list[Result] = [one for one in results if one is not None]
+        results = [kept.result(run_name(name, images, number, fold)) for fold in range(study.folds)]
+        whole = [one for one in results if one is not None]
         if len(whole) == study.folds:
             errors = {case: row for one in whole for case, row in zip(one.cases, one.errors_mm, strict=True)}
             of_draws.append(np.stack([errors[case] for case in cases.names]))
@@ -213,8 +220,9 @@ def run(arguments: argparse.Namespace) -> int:
     cases = load_grid_cases(packed, study.recipe.target.grid)
     networks = study.networks(len(cases.landmark_names))
     deadline = time.monotonic() + 60 * arguments.max_minutes
-    done = train_all(study, networks, cases, arguments.output, arguments.device, deadline)
-    sizes = [pooled(study, arguments.output, name, images, cases) for name in networks for images in study.images]
+    kept = Kept(arguments.output, arguments.results or arguments.output / "results.jsonl")
+    done = train_all(study, networks, cases, kept, arguments.device, deadline)
+    sizes = [pooled(study, kept, name, images, cases) for name in networks for images in study.images]
     found = [one for one in sizes if one is not None]
     table = table_of(found)
     write_text(arguments.output / "small_data.md", table)
@@ -229,6 +237,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("study", type=Path, help="TOML file, see training/recipes/small-data")
     parser.add_argument("--data", type=Path, required=True, help="data folder, not read again once it is packed")
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs; go on by giving it again")
+    parser.add_argument("--results", type=Path, help="what runs came to, by default results.jsonl in --output")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop after this time, with status 3")
     arguments = parser.parse_args(argv)

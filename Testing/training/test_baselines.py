@@ -19,7 +19,7 @@ from DenseLandmarksLib.geometry.level_grid import LevelGrid
 from Testing.studies import ladder as study
 from Testing.studies.ladder_table import RowErrors, gained_mm, table_of
 from training.baselines.heatmap_unet import HeatmapUNet, peaks
-from training.baselines.kept_run import Result, Run, finish, read_result
+from training.baselines.kept_run import Kept, Result, Run, finish
 from training.baselines.ladder import (
     ROWS_FOLDER,
     Ladder,
@@ -371,29 +371,31 @@ class TestStudy:
         lines = [line for line in told.splitlines() if line.startswith("| ")][1:]
         assert [line.split(" | ")[0][2:] for line in lines] == [row.title for row in read_rows().values()]
         assert [line.split(" | ")[6] for line in lines][::5] == ["6.45 ± 9.18", "2.81 ± 2.37"]
-        results = sorted(output.rglob("result.json"))
-        assert len(results) == 6 * (2 + 1)  # two rates looked at and a seed, each row
-        first = json.loads((output / "1-heatmap" / "test" / "seed-1" / "result.json").read_text())
+        results = (output / "results.jsonl").read_text()
+        lines = {line["name"]: line for line in map(json.loads, results.splitlines())}
+        assert len(lines) == 6 * (2 + 1)  # two rates looked at and a seed, each row
+        first = lines["1-heatmap/test/seed-1"]
         assert first["cases"] == ["case4", "case5"]
         assert [[e is None for e in case] for case in first["errors_mm"]] == [[False, False], [False, True]]
-        looked_at = json.loads((output / "1-heatmap" / "test" / "search-0.01" / "result.json").read_text())
-        assert looked_at["cases"] == ["case0", "case2"]  # a fold of train, never of test
-        when = [path.stat().st_mtime_ns for path in results]
-        assert study.main(request) == 0
-        assert [path.stat().st_mtime_ns for path in results] == when
+        assert lines["1-heatmap/search-0.01"]["cases"] == ["case0", "case2"]  # a fold of train, never of test
+        # What came out is enough for another folder: nothing is done again.
+        kept = tmp_path / "published.jsonl"
+        kept.write_text(results)
+        request[-1] = str(tmp_path / "elsewhere")
+        assert study.main([*request, "--results", str(kept)]) == 0
+        assert kept.read_text() == results
+        assert not list((tmp_path / "elsewhere").glob("*/"))
         assert capsys.readouterr().out == told
 
     def test_out_of_fold_no_model_has_seen_its_cases_and_test_is_left_alone(self, tmp_path: Path, data: Path) -> None:
         output = tmp_path / "runs"
         request = [ladder_file(tmp_path, folds=2), "--data", str(data), "--output", str(output)]
         assert study.main([*request, "--rows", "3-patches"]) == 0
-        measured = []
-        for fold in range(2):
-            folder = output / "3-patches" / f"fold-{fold}"
-            held = json.loads((folder / "seed-1" / "result.json").read_text())["cases"]
-            searched = json.loads((folder / "search-0.01" / "result.json").read_text())["cases"]
-            assert not set(held) & set(searched)
-            measured += held
+        kept = Kept(output, output / "results.jsonl")
+        results = [kept.result(f"3-patches/{name}") for name in ("fold-0/seed-1", "fold-1/seed-1", "search-0.01")]
+        of_folds = [set(one.cases) for one in results if one is not None]
+        measured = [*of_folds[0], *of_folds[1]]
+        assert of_folds[2] < of_folds[1]  # searched for once, among what the models of the first fold learn from
         assert sorted(measured) == ["case0", "case1", "case2", "case3"]
         assert (output / "ladder.md").read_text().count("\n| ") == 2
 
@@ -409,9 +411,10 @@ class TestStudy:
         monkeypatch.setattr(study, "finish", told)
         ladder = replace(small_ladder(), learning_rates=tuple(errors_mm))
         row, cases = read_rows()["6-noise"], synthetic_cases()
-        assert study.searched_rate(ladder, row, tmp_path, cases, "cpu", FOREVER) == 1e-3
+        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        assert study.searched_rate(ladder, "6-noise", row, kept, cases, "cpu", FOREVER) == 1e-3
         errors_mm[1e-3] = 3.4
-        assert study.searched_rate(ladder, row, tmp_path, cases, "cpu", FOREVER) == 3e-3
+        assert study.searched_rate(ladder, "6-noise", row, kept, cases, "cpu", FOREVER) == 3e-3
 
     def test_volumes_in_another_window_are_not_learned_from(
         self, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
@@ -435,6 +438,10 @@ class TestStudy:
         assert "\n" not in error
         assert study.main([ladder_file(tmp_path), *rest[:-1], "7-ours"]) == 2
         assert "got 7-ours" in capsys.readouterr().err
+        damaged = tmp_path / "damaged.jsonl"
+        damaged.write_text((tmp_path / "runs" / "results.jsonl").read_text()[:-20])
+        assert study.main([ladder_file(tmp_path), *rest, "--results", str(damaged)]) == 2
+        assert capsys.readouterr().err.startswith("error: expected a line of JSON for each run in")
 
     def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -442,7 +449,8 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["6-noise"]
         recipe = recipe_of(small_ladder(), row, cases, 1e-2, 1, 6)
-        whole = finish(run_of(tmp_path / "whole", row, recipe, cases, cases), "cpu", FOREVER)
+        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        whole = finish(run_of(kept, "whole", row, recipe, cases, cases), "cpu", FOREVER)
         run_epoch = Trainer.run_epoch
 
         def stopped(trainer: Trainer) -> dict[str, float]:
@@ -450,11 +458,11 @@ class TestStudy:
                 raise KeyboardInterrupt
             return run_epoch(trainer)
 
-        pieces = run_of(tmp_path / "pieces", row, recipe, cases, cases)
+        pieces = run_of(kept, "pieces", row, recipe, cases, cases)
         monkeypatch.setattr(Trainer, "run_epoch", stopped)
         with pytest.raises(KeyboardInterrupt):
             finish(pieces, "cpu", FOREVER)
-        assert read_result(pieces.folder) is None
+        assert kept.result("pieces") is None
         monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
         resumed = finish(pieces, "cpu", FOREVER)
         assert whole is not None
@@ -466,7 +474,8 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["2-single-scale"]
         recipe = recipe_of(small_ladder(), row, cases, 1e30, 1, 6)
-        result = finish(run_of(tmp_path, row, recipe, cases, cases), "cpu", FOREVER)
+        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        result = finish(run_of(kept, "wild", row, recipe, cases, cases), "cpu", FOREVER)
         assert result is not None
         assert result.mean_mm == math.inf
         table = table_of([study.errors_of(row, [[result]])] * 2, 10.0)

@@ -119,16 +119,15 @@ def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
     asked = [str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]
     assert study.main([*asked, "--max-minutes", "0"]) == 3
     assert study.main(asked) == 0
-    results = sorted((tmp_path / "runs").glob("*/*-images/draw-*/fold-*/result.json"))
-    assert len(results) == 2 * 2 * (1 + 2 + 2)
+    results = (tmp_path / "runs" / "results.jsonl").read_text()
+    assert sum("images/draw-" in line for line in results.splitlines()) == 2 * 2 * (1 + 2 + 2)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 6 |", "| 4 |", "| 2 |"))]
     assert [row.split("|")[2].strip() for row in rows[:6]] == ["scn", "u-net"] * 3
     assert len(rows) == 9
     assert (tmp_path / "runs" / "small_data.png").stat().st_size > 5000
     # Nothing is done twice.
-    times = [path.stat().st_mtime_ns for path in results]
     assert study.main(asked) == 0
-    assert [path.stat().st_mtime_ns for path in results] == times
+    assert (tmp_path / "runs" / "results.jsonl").read_text() == results
 
 
 @pytest.mark.usefixtures("_in_a_hurry")
@@ -139,8 +138,9 @@ def test_every_image_is_measured_once_in_each_draw_by_a_model_that_did_not_see_i
     assert study.main([str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]) == 0
     cases = load_grid_cases(data, (32, 32)).of_split("train")
     seen = []
+    kept = study.Kept(tmp_path / "runs", tmp_path / "runs" / "results.jsonl")
     for fold in range(2):
-        result = study.read_result(study.run_folder(tmp_path / "runs", "scn", 4, 0, fold))
+        result = kept.result(study.run_name("scn", 4, 0, fold))
         assert result is not None
         learned = study.draw(cases.fold(fold, 2)[0], 4, 0, fold)
         assert not set(result.cases) & set(learned.names)

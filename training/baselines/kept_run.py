@@ -1,4 +1,4 @@
-"""One training of a study in a folder of its own: begun, gone on with, or done already."""
+"""The trainings of a study: begun, gone on with, or done already."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 logger = logging.getLogger(__name__)
 
 HARDLY_MORE = 1.05
+# Of errors that are kept, in mm.
+_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -48,50 +50,108 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training and the folder that keeps it.
+class Kept:
+    """Where a study keeps its trainings.
 
     Attributes
     ----------
+    folder : a folder in it for each training, to go on from.
+    results : what the done ones came to, a line of JSON for each: small enough to be published with the table that it makes.
+    """
+
+    folder: Path
+    results: Path
+
+    def result(self, name: str) -> Result | None:
+        """What a training came to, None where it is not done."""
+        line = self._lines().get(name)
+        return None if line is None else _result_of(line)
+
+    def check(self, name: str, recipe: AnyRecipe) -> None:
+        """Raise :class:`InputError` when a training was begun with another recipe."""
+        begun = self.folder / name / "recipe.json"
+        line = self._lines().get(name)
+        if line is not None:
+            where, known = self.results, line["recipe"]
+        elif begun.is_file():
+            where, known = begun.parent, json.loads(begun.read_text())
+        else:
+            return
+        if recipe_from_dict(known) != recipe:
+            raise InputError(
+                f"expected to go on with the recipe that {name} in {where} was begun with, but it differs. Give another --output."
+            )
+
+    def add(self, name: str, recipe: AnyRecipe, result: Result) -> None:
+        """Write down what a training came to."""
+        known = ~np.isnan(result.errors_mm)
+        failed = not np.isfinite(result.errors_mm[known]).all()
+        # JSON has no infinity: what a failed training says of the landmarks is not kept at all.
+        errors = np.where(known, 0.0, np.nan) if failed else result.errors_mm
+        line = {
+            "name": name,
+            "failed": failed,
+            "seconds": result.seconds,
+            "cases": list(result.cases),
+            "errors_mm": [[round(float(e), _DIGITS) if np.isfinite(e) else None for e in case] for case in errors],
+            "recipe": recipe_to_dict(recipe),
+        }
+        self.results.parent.mkdir(parents=True, exist_ok=True)
+        # In one piece, so that two processes can share the file.
+        with self.results.open("ab", buffering=0) as file:
+            file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+    def _lines(self) -> dict[str, dict[str, Any]]:
+        if not self.results.is_file():
+            return {}
+        try:
+            lines = [json.loads(line) for line in self.results.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return {line["name"]: line for line in lines}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"expected a line of JSON for each run in {self.results}, but it is damaged. Restore a copy, or give another --results."
+            ) from error
+
+
+def _result_of(line: Mapping[str, Any]) -> Result:
+    errors = np.array([[np.nan if e is None else e for e in case] for case in line["errors_mm"]], np.float64)
+    if line["failed"]:
+        errors = np.where(np.isnan(errors), np.nan, np.inf)
+    return Result(tuple(line["cases"]), errors, line["recipe"]["optimiser"]["learning_rate"], line["seconds"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study.
+
+    Attributes
+    ----------
+    name : of its folder and its result, with slashes between the parts.
     new_task : what is trained, on a device.
     measure : the cases that a trained network is measured on and its errors (M, L) in mm, NaN where nobody knows.
     """
 
-    folder: Path
+    kept: Kept
+    name: str
     recipe: AnyRecipe
     new_task: Callable[[str], Any]
     measure: Callable[[Any, nn.Module], tuple[tuple[str, ...], NDArray[np.float64]]]
 
 
-def read_result(folder: Path) -> Result | None:
-    """The result that a folder holds, None where it is not done."""
-    path = folder / "result.json"
-    if not path.is_file():
-        return None
-    raw = json.loads(path.read_text())
-    errors = np.array([[np.nan if e is None else e for e in case] for case in raw["errors_mm"]], np.float64)
-    if raw["failed"]:
-        errors = np.where(np.isnan(errors), np.nan, np.inf)
-    return Result(tuple(raw["cases"]), errors, raw["learning_rate"], raw["seconds"])
-
-
 def finish(run: Run, device: str, deadline: float) -> Result | None:
     """The run's result, from where it was left; None when ``deadline`` (of ``time.monotonic``) comes first.
 
-    Raises :class:`InputError` when the folder was begun with another recipe.
+    Raises :class:`InputError` when it was begun with another recipe.
     """
-    begun = run.folder / "recipe.json"
-    if begun.is_file() and recipe_from_dict(json.loads(begun.read_text())) != run.recipe:
-        raise InputError(
-            f"expected to go on with the recipe that {run.folder} was begun with, but it differs. Give another --output."
-        )
-    done = read_result(run.folder)
+    run.kept.check(run.name, run.recipe)
+    done = run.kept.result(run.name)
     if done is not None:
         return done
-    write_json(begun, recipe_to_dict(run.recipe))
+    folder = run.kept.folder / run.name
+    write_json(folder / "recipe.json", recipe_to_dict(run.recipe))
     task: Task = run.new_task(device)
     trainer = Trainer(task)
-    checkpoint, curve = run.folder / "checkpoint.pt", run.folder / "training.csv"
+    checkpoint, curve = folder / "checkpoint.pt", folder / "training.csv"
     if checkpoint.is_file():
         trainer.restore(read_checkpoint(checkpoint, device))
     forget_rows(curve, trainer.epoch + 1)  # of an epoch that ended before its checkpoint was written
@@ -103,29 +163,18 @@ def finish(run: Run, device: str, deadline: float) -> Result | None:
         try:
             loss = trainer.run_epoch()["loss"]
         except InputError as error:  # a rate that is too large is a result
-            logger.warning("%s: %s", run.folder, error)
+            logger.warning("%s: %s", run.name, error)
             failed = True
             break
         row = {"epoch": float(trainer.epoch), "loss": loss, "seconds": time.monotonic() - started}
         append_row(curve, row)
         save_checkpoint(checkpoint, trainer)
     cases, errors = run.measure(task, trainer.best_network.eval())
-    known = ~np.isnan(errors)
-    failed = failed or not np.isfinite(errors[known]).all()
-    # JSON has no infinity: what a failed training says of the landmarks is not kept at all.
-    errors = np.where(known, 0.0 if failed else errors, np.nan)
-    kept = [[round(float(error), 4) if np.isfinite(error) else None for error in case] for case in errors]
-    write_json(
-        run.folder / "result.json",
-        {
-            "cases": list(cases),
-            "errors_mm": kept,
-            "failed": failed,
-            "learning_rate": run.recipe.optimiser.learning_rate,
-            "seconds": _seconds_of(curve),
-        },
-    )
-    return read_result(run.folder)
+    if failed:  # some of a broken network's answers may yet be numbers
+        errors = np.where(np.isnan(errors), np.nan, np.inf)
+    rate = run.recipe.optimiser.learning_rate
+    run.kept.add(run.name, run.recipe, Result(cases, errors, rate, _seconds_of(curve)))
+    return run.kept.result(run.name)
 
 
 def chosen_rate(errors_mm: Mapping[float, float]) -> float:

@@ -17,7 +17,7 @@ from torch import nn
 
 from training.altered_volumes import AlteredVolumesTask
 from training.baselines.heatmap_unet import HeatmapTask
-from training.baselines.kept_run import Run
+from training.baselines.kept_run import Kept, Run
 from training.baselines.patch_network import PatchTask
 from training.baselines.whole_volume import DIVISOR
 from training.recipe import build_from, read_values, recipe_from_dict, recipe_to_dict
@@ -131,9 +131,9 @@ def task_of(row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCase
     return TASKS[row.method](recipe, cases_at(cases, spacings), cases_at(held, spacings), device)
 
 
-def run_of(folder: Path, row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases) -> Run:
-    """One training of a row on ``cases``, measured on those that are ``held`` out, and kept in a folder."""
-    return Run(folder, recipe, lambda device: task_of(row, recipe, cases, held, device), errors_in_held)
+def run_of(kept: Kept, name: str, row: Row, recipe: VolumeRecipe, cases: VolumeCases, held: VolumeCases) -> Run:
+    """One training of a row on ``cases``, measured on those that are ``held`` out."""
+    return Run(kept, name, recipe, lambda device: task_of(row, recipe, cases, held, device), errors_in_held)
 
 
 def errors_in_held(task: AlteredVolumesTask, network: nn.Module) -> tuple[tuple[str, ...], NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from DenseLandmarksLib.models.networks.loc_net import store_channels_last
 from training.baselines.whole_volume import DIVISOR, WholeVolumeNetwork, WholeVolumeTask
 from training.volume_recipe import VolumeRecipe
 
@@ -54,7 +55,7 @@ class PatchNetwork(WholeVolumeNetwork):
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
         self.head.bias.data[3::4] = -math.log(_PATCHES - 1)
-        self.to(memory_format=torch.channels_last_3d)  # as a LocNet is
+        store_channels_last(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """What the patches (B, N, 4, z / 8, y / 8, x / 8) of volumes (B, 1, z, y, x) say."""

@@ -69,7 +69,7 @@ class LocNet(nn.Module):
         # Above zero at first: a heatmap that a ReLU has emptied never comes back.
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias, 0.1)
-        self.to(memory_format=torch.channels_last_3d)  # CPUs train 1.3 times as fast so
+        store_channels_last(self)
 
     @property
     def divisor(self) -> int:
@@ -96,6 +96,13 @@ class LocNet(nn.Module):
         # In float32: half precision would round a peak's logits by more than neighbours differ.
         heat = torch.bmm(weight[rows], features.float().flatten(2)) + bias[rows][..., None]
         return heat.unflatten(2, features.shape[2:])
+
+
+def store_channels_last(network: nn.Module) -> None:
+    """Store the weights of 3D convolutions, and so all that comes of them, as CPUs train 1.3 times as fast with."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def centre_of_mass(heat: Tensor, centre: Centre) -> Tensor:
