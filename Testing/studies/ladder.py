@@ -27,6 +27,7 @@ from training.baselines.kept_run import Kept, Result, chosen_rate, finish
 from training.baselines.ladder import Ladder, Row, read_ladder, read_rows, recipe_of, run_of, whole_passes
 from training.baselines.patch_network import PATCH
 from training.read_volumes import read_volume_cases
+from training.results_file import ResultsFile
 from training.volume_cases import VolumeCases, load_packed_volumes, save_volume_cases
 
 logger = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = {name: row for name, row in rows.items() if not arguments.rows or name in arguments.rows}
     deadline = time.monotonic() + 60 * arguments.max_minutes
     parts = parts_of(ladder, read_cases(ladder, arguments.data, arguments.output))
-    kept = Kept(arguments.output, arguments.results or arguments.output / "results.jsonl")
+    kept = Kept(arguments.output, ResultsFile(arguments.results or arguments.output / "results.jsonl"))
     done = train_all(ladder, rows, parts, kept, arguments.device, deadline)
     table = report(ladder, rows, parts, kept)
     write_text(arguments.output / "ladder.md", table)

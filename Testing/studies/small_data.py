@@ -34,6 +34,7 @@ from training.heatmap_data import HeatmapTrainingSet, make_points_template
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe
 from training.heatmap_task import HeatmapTask
 from training.recipe import build_from, read_values
+from training.results_file import ResultsFile
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ def run(arguments: argparse.Namespace) -> int:
     cases = load_grid_cases(packed, study.recipe.target.grid)
     networks = study.networks(len(cases.landmark_names))
     deadline = time.monotonic() + 60 * arguments.max_minutes
-    kept = Kept(arguments.output, arguments.results or arguments.output / "results.jsonl")
+    kept = Kept(arguments.output, ResultsFile(arguments.results or arguments.output / "results.jsonl"))
     done = train_all(study, networks, cases, kept, arguments.device, deadline)
     sizes = [pooled(study, kept, name, images, cases) for name in networks for images in study.images]
     found = [one for one in sizes if one is not None]

@@ -35,6 +35,7 @@ from training.baselines.patch_network import PATCH, PatchNetwork, log_scaled, lo
 from training.baselines.whole_volume import WholeVolumeNetwork, WholeVolumeTask
 from training.heatmap_targets import gaussian_heat
 from training.recipe import OptimiserRecipe, recipe_to_dict
+from training.results_file import ResultsFile
 from training.sight import Sight
 from training.stored_pyramid import StoredPyramid
 from training.trainer import Trainer
@@ -391,7 +392,7 @@ class TestStudy:
         output = tmp_path / "runs"
         request = [ladder_file(tmp_path, folds=2), "--data", str(data), "--output", str(output)]
         assert study.main([*request, "--rows", "3-patches"]) == 0
-        kept = Kept(output, output / "results.jsonl")
+        kept = Kept(output, ResultsFile(output / "results.jsonl"))
         results = [kept.result(f"3-patches/{name}") for name in ("fold-0/seed-1", "fold-1/seed-1", "search-0.01")]
         of_folds = [set(one.cases) for one in results if one is not None]
         measured = [*of_folds[0], *of_folds[1]]
@@ -411,7 +412,7 @@ class TestStudy:
         monkeypatch.setattr(study, "finish", told)
         ladder = replace(small_ladder(), learning_rates=tuple(errors_mm))
         row, cases = read_rows()["6-noise"], synthetic_cases()
-        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        kept = Kept(tmp_path, ResultsFile(tmp_path / "results.jsonl"))
         assert study.searched_rate(ladder, "6-noise", row, kept, cases, "cpu", FOREVER) == 1e-3
         errors_mm[1e-3] = 3.4
         assert study.searched_rate(ladder, "6-noise", row, kept, cases, "cpu", FOREVER) == 3e-3
@@ -449,7 +450,7 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["6-noise"]
         recipe = recipe_of(small_ladder(), row, cases, 1e-2, 1, 6)
-        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        kept = Kept(tmp_path, ResultsFile(tmp_path / "results.jsonl"))
         whole = finish(run_of(kept, "whole", row, recipe, cases, cases), "cpu", FOREVER)
         run_epoch = Trainer.run_epoch
 
@@ -474,7 +475,7 @@ class TestStudy:
         cases = synthetic_cases()
         row = read_rows()["2-single-scale"]
         recipe = recipe_of(small_ladder(), row, cases, 1e30, 1, 6)
-        kept = Kept(tmp_path, tmp_path / "results.jsonl")
+        kept = Kept(tmp_path, ResultsFile(tmp_path / "results.jsonl"))
         result = finish(run_of(kept, "wild", row, recipe, cases, cases), "cpu", FOREVER)
         assert result is not None
         assert result.mean_mm == math.inf

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from Testing.studies import retraining as study
-from Testing.studies import retraining_table
+from Testing.studies import retraining_table, retraining_work
 from Testing.studies.retraining_table import BASE, ORACLE, TITLES, Results, Stage, draw_curves, paired, table_of
 from training.recipe import build_from, read_values
+from training.results_file import ResultsFile
 
 SHIPPED = Path(study.__file__).parents[2] / "training" / "recipes" / "retraining" / "chest.toml"
 TINY = """
@@ -166,13 +167,26 @@ def test_it_ends_with_a_table_and_a_picture_and_does_nothing_again(
     assert [path for path in (done / "seed-1").rglob("*") if path.is_file()] == kept
 
 
+def test_the_table_is_made_again_from_the_results_alone(
+    done: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining_table, "REPEATS", 50)
+    published = shutil.copy(done / "results.jsonl", tmp_path / "published.jsonl")
+    assert study.main(ask(tmp_path / "elsewhere", "--results", str(published))) == 0
+    assert (tmp_path / "elsewhere" / "retraining.md").read_text() == (done / "retraining.md").read_text()
+    assert not list((tmp_path / "elsewhere").glob("*/"))
+    assert published.read_text() == (done / "results.jsonl").read_text()
+
+
 def test_a_study_whose_time_runs_out_goes_on_and_comes_to_the_same_drags(
     done: Path, begun: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minutes = iter(range(100))
     with monkeypatch.context() as patch:  # every look at the clock takes a minute
-        patch.setattr(study, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
-        assert study.main(ask(begun, "--settings", BASE, "--max-minutes", "2.5")) == 3
+        clock = SimpleNamespace(monotonic=lambda: 60.0 * next(minutes))
+        patch.setattr(study, "time", clock)
+        patch.setattr(retraining_work, "time", clock)
+        assert study.main(ask(begun, "--settings", BASE, "--max-minutes", "3.5")) == 3
     assert stage(begun, BASE, 1) == stage(done, BASE, 1)
     assert not (begun / "seed-1" / BASE / "2.json").exists()
     assert not (begun / "seed-1" / "anew").exists()
@@ -185,7 +199,7 @@ def test_a_study_that_is_killed_goes_on_and_comes_to_the_same_drags(
     done: Path, begun: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, last: str
 ) -> None:
     """After a case was saved and before it was counted; after a model was made and before it was measured."""
-    write_json = study.write_json
+    write_json = retraining_work.write_json
 
     def killed(path: Path, content: Any) -> None:
         if path.name == last:
@@ -193,7 +207,7 @@ def test_a_study_that_is_killed_goes_on_and_comes_to_the_same_drags(
         write_json(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "write_json", killed)
+        patch.setattr(retraining_work, "write_json", killed)
         assert study.main(ask(begun, "--settings", ORACLE)) == 130
     # A setting can be asked for alone: the table has the others as far as they are.
     assert study.main(ask(begun, "--settings", ORACLE)) == 0
@@ -212,7 +226,7 @@ def test_on_a_fold_nothing_of_it_is_learned_from(data: Path, done: Path, ask: As
     for fold in range(study.FOLDS):
         folder = tmp_path / f"fold-{fold}" / "seed-1"
         shutil.copytree(done / "seed-1" / "first-model", folder / "first-model")
-        work = next(study.works(read, data, fold, folder.parent))
+        work = next(study.works(read, data, fold, folder.parent, ResultsFile(tmp_path / "results.jsonl")))
         names = [{case.name for case in part.cases} for part in (work.first, work.pool, work.reported)]
         assert sum(map(len, names)) == len(set.union(*names)) == 7
         assert len(names[0]) == 3

@@ -15,6 +15,7 @@ from Testing.studies.small_data_table import SizeErrors, far_share, interval, me
 from Testing.training.blob_radiographs import write_blob_radiographs
 from training.grid_cases import load_grid_cases
 from training.recipe import build_from, read_values
+from training.results_file import ResultsFile
 
 SHIPPED = Path(study.__file__).parents[2] / "training" / "recipes" / "small-data" / "hand.toml"
 TINY = """
@@ -138,7 +139,7 @@ def test_every_image_is_measured_once_in_each_draw_by_a_model_that_did_not_see_i
     assert study.main([str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]) == 0
     cases = load_grid_cases(data, (32, 32)).of_split("train")
     seen = []
-    kept = study.Kept(tmp_path / "runs", tmp_path / "runs" / "results.jsonl")
+    kept = study.Kept(tmp_path / "runs", ResultsFile(tmp_path / "runs" / "results.jsonl"))
     for fold in range(2):
         result = kept.result(study.run_name("scn", 4, 0, fold))
         assert result is not None

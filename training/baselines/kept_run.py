@@ -18,6 +18,7 @@ from torch import nn
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from training.recipe import AnyRecipe, recipe_from_dict, recipe_to_dict
+from training.results_file import ResultsFile
 from training.run_epochs import append_row, forget_rows
 from training.trainer import Task, Trainer, read_checkpoint, save_checkpoint
 
@@ -56,23 +57,23 @@ class Kept:
     Attributes
     ----------
     folder : a folder in it for each training, to go on from.
-    results : what the done ones came to, a line of JSON for each: small enough to be published with the table that it makes.
+    results : what the done ones came to.
     """
 
     folder: Path
-    results: Path
+    results: ResultsFile
 
     def result(self, name: str) -> Result | None:
         """What a training came to, None where it is not done."""
-        line = self._lines().get(name)
+        line = self.results.lines().get(name)
         return None if line is None else _result_of(line)
 
     def check(self, name: str, recipe: AnyRecipe) -> None:
         """Raise :class:`InputError` when a training was begun with another recipe."""
         begun = self.folder / name / "recipe.json"
-        line = self._lines().get(name)
+        line = self.results.lines().get(name)
         if line is not None:
-            where, known = self.results, line["recipe"]
+            where, known = self.results.path, line["recipe"]
         elif begun.is_file():
             where, known = begun.parent, json.loads(begun.read_text())
         else:
@@ -89,28 +90,13 @@ class Kept:
         # JSON has no infinity: what a failed training says of the landmarks is not kept at all.
         errors = np.where(known, 0.0, np.nan) if failed else result.errors_mm
         line = {
-            "name": name,
             "failed": failed,
             "seconds": result.seconds,
             "cases": list(result.cases),
             "errors_mm": [[round(float(e), _DIGITS) if np.isfinite(e) else None for e in case] for case in errors],
             "recipe": recipe_to_dict(recipe),
         }
-        self.results.parent.mkdir(parents=True, exist_ok=True)
-        # In one piece, so that two processes can share the file.
-        with self.results.open("ab", buffering=0) as file:
-            file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-
-    def _lines(self) -> dict[str, dict[str, Any]]:
-        if not self.results.is_file():
-            return {}
-        try:
-            lines = [json.loads(line) for line in self.results.read_text(encoding="utf-8").splitlines() if line.strip()]
-            return {line["name"]: line for line in lines}
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"expected a line of JSON for each run in {self.results}, but it is damaged. Restore a copy, or give another --results."
-            ) from error
+        self.results.add(name, line)
 
 
 def _result_of(line: Mapping[str, Any]) -> Result:
