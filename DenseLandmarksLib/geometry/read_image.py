@@ -71,10 +71,10 @@ def _read_folder(folder: Path, spacing_mm: tuple[float, float] | None) -> Medica
             continue
         if kind == "DICOM":
             with reading(file, kind):
-                uid = series_of(file)
-            if uid is None:
+                member = series_of(file)
+            if member is None:
                 continue
-            series.add(uid)
+            series.add(member.uid)
         elif kind:
             series.add(None)
         if kind:

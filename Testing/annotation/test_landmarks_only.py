@@ -15,7 +15,7 @@ from PIL import Image
 from DenseLandmarksLib.annotation.case_state import ModelAnswer
 from DenseLandmarksLib.annotation.exports.report import report
 from DenseLandmarksLib.annotation.exports.results import results_are_whole, write_results
-from DenseLandmarksLib.annotation.find_files import GivenFile
+from DenseLandmarksLib.annotation.find_files import GivenFile, find_files
 from DenseLandmarksLib.annotation.library.export import export_library
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.library.predict_cases import predict_cases
@@ -30,6 +30,7 @@ from DenseLandmarksLib.models.bundle import load_bundle, read_description
 from DenseLandmarksLib.models.demonstration import SYNTHETIC
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.predict_files import predict_files
+from Testing.geometry.dicom_files import write_ct_slices
 from Testing.models.same_prediction import assert_same
 from Testing.models.volume_model import (
     NAMES,
@@ -297,6 +298,20 @@ def test_files_are_predicted_and_resumed(tmp_path: Path, tiny_bundle: Path) -> N
     (refused,) = predict_files(files, load_bundle(tiny_bundle), PerfectVolumeModel(), tmp_path / "other", salt)
     assert refused.row.status == "failed"
     assert "expected a radiograph (one slice) for the model tiny" in refused.error
+
+
+def test_a_folder_of_slices_is_predicted_as_one_volume_under_a_name_that_tells_nothing(tmp_path: Path) -> None:
+    bundle = load_bundle(write_volume_bundle(tmp_path / "perfect-neck"))
+    (tmp_path / "in").mkdir()
+    for name, patient in (("neck", "7"), ("0815 neck", "0815")):
+        write_ct_slices(tmp_path / "in" / name, [0.0, 2.5, 5.0], PatientID=patient)
+    write_ct_slices(tmp_path / "in" / "torn", [0.0, 2.5, 7.5])
+    files, _ = find_files([tmp_path / "in"])
+    hidden, plain, torn = predict_files(files, bundle, PerfectVolumeModel(), tmp_path / "out", bytes(16))
+    assert hidden.row.name == f"case-{hidden.row.case_key}"
+    assert (plain.row.name, plain.row.status, plain.row.slices) == ("neck", "done", "3")
+    assert torn.row.name == "torn"
+    assert torn.error.startswith(f"{tmp_path / 'in' / 'torn'}: expected parallel slices at equal distances")
 
 
 def test_a_library_is_predicted(library: Library, tmp_path: Path, tiny_bundle: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from DenseLandmarksLib.annotation.find_files import is_meant, list_files
+from DenseLandmarksLib.annotation.find_files import Slices, is_meant, list_files
 from DenseLandmarksLib.annotation.library.case import LibraryCase
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
@@ -45,7 +45,7 @@ class ImportRun:
     Attributes
     ----------
     done, total : how many files it has looked at, and of how many; in folders not all of them are images.
-    last : what came of the last file, ``None`` where it is no image.
+    last : what came of the last file, ``None`` where it is no image, or one more slice of one that was added before.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class ImportRun:
         """
         self._library, self._who, self._copy, self._spacing_mm = library, who, copy, spacing_mm
         self._files = list_files(paths)
+        self._slices = Slices(self._files)
         self._images: list[ImportedImage] = []
         self._passed_over, self._stopped = 0, ""
         self.done, self.total = 0, len(self._files)
@@ -88,17 +89,17 @@ class ImportRun:
     def step(self) -> bool:
         """Look at one file, and add it where it is an image; returns whether there is more to do.
 
-        An image that cannot be used is noted and does not stop the others.
+        An image that cannot be used is noted and does not stop the others. Slices of a series become one case with the first.
         """
         if self.is_over:
             return False
-        file = self._files[self.done]
+        image = self._slices.image_of(self._files[self.done])
         self.done += 1
-        self.last = self._add(file.path) if is_meant(file) else None
-        if self.last is None:
-            self._passed_over += 1
-        else:
+        self.last = self._add(image.path) if image is not None and is_meant(image) else None
+        if self.last is not None:
             self._images.append(self.last)
+        elif image is not None:
+            self._passed_over += 1
         return not self.is_over
 
     def cancel(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_codestream import codestream_sizes
 from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
+from DenseLandmarksLib.geometry.formats.dicom_spacing import is_projection
 from DenseLandmarksLib.geometry.formats.dicom_tags import tag_code, tag_number, tag_values
 from DenseLandmarksLib.geometry.formats.image_limits import (
     MAX_JPEG_2000_PIXELS_PER_BYTE,
@@ -106,14 +107,23 @@ def read_header(path: Path) -> Dataset:
     return dataset
 
 
-def series_of(path: Path) -> str | None:
+class SeriesMember(NamedTuple):
+    """The series that an image belongs to, and whether the image is a single slice of a body, which others complete."""
+
+    uid: str
+    is_slice: bool
+
+
+def series_of(path: Path) -> SeriesMember | None:
     """The series that a DICOM file's image belongs to, ``None`` for an object of a class without one such as a report.
 
     Raises ``ValueError`` for an object of another class that holds no image: its file may be cut off.
     """
     with open_data_set(path, _TAGS) as (dataset, _, _):
         if "Rows" in dataset:
-            return str(dataset.get("SeriesInstanceUID", ""))
+            has_place = len(tag_values(dataset, "ImagePositionPatient")) == 3
+            is_slice = has_place and frame_count(dataset) == 1 and not is_projection(dataset)
+            return SeriesMember(str(dataset.get("SeriesInstanceUID", "")), is_slice)
         if str(dataset.get("SOPClassUID", dataset.file_meta.get("MediaStorageSOPClassUID", ""))).startswith(_NO_IMAGES):
             return None
         raise ValueError("an image class without an image")

@@ -26,6 +26,7 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.annotation.library.chests import after, predicted, write_chest
+from Testing.geometry.dicom_files import write_ct_slices
 
 
 @pytest.fixture
@@ -164,6 +165,20 @@ def test_a_folder_is_imported_a_file_at_a_time(library: Library, tmp_path: Path,
     assert "torn.png" in torn
     assert "gone.nrrd: expected an image file, found nothing there" in gone
     assert {library.case(entry.id).added_by for entry in library.cases()} == {"reader-1"}
+
+
+def test_a_folder_of_slices_becomes_one_case(library: Library, tmp_path: Path, chest_template: Template) -> None:
+    folder = tmp_path / "images"
+    write_chest(folder, chest_template, 0)
+    write_ct_slices(folder / "neck", [0.0, 2.5, 5.0])
+    run = ImportRun(library, [folder], copy=True)
+    assert run.total == 4
+    while run.step():
+        pass
+    assert [(image.path.name, image.problem) for image in run.result.images] == [("chest-0.nrrd", ""), ("neck", "")]
+    assert (run.result.passed_over, run.result.whole) == (0, True)
+    sizes = [library.case(entry.id).read_image()[0].geometry.size for entry in library.cases()]
+    assert (48, 40, 3) in sizes
 
 
 def test_an_import_that_is_cancelled_keeps_what_it_has(
