@@ -170,7 +170,7 @@ class ImageSection:
             with v.VProgressLinear(
                 model_value=("adding.percent",), height=20, rounded=True, color="secondary", classes="grow"
             ):
-                html.Span("{{ adding.done }} of {{ adding.total }} files", classes="on-bar")
+                html.Span("{{ adding.done }} of {{ adding.total }} images", classes="on-bar")
             v.VBtn("Cancel", id="cancel-adding", title="Stop; images that are in the library already stay there.")
         with html.Div(classes="row"):
             html.Label("Case")

@@ -12,7 +12,7 @@ from typing import TypeVar
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES, plain_name
+from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES, file_stem, plain_name
 from DenseLandmarksLib.annotation.imports.read_landmarks import read_landmarks
 from DenseLandmarksLib.annotation.library.import_files import LANDMARK_SUFFIXES, is_landmark_file
 from DenseLandmarksLib.annotation.library.once import hidden_folder, telling_disk_errors
@@ -27,12 +27,14 @@ STALL_S = 60.0
 # What a form says around its file.
 _FORM_BYTES = 64 << 10
 _CHUNK_BYTES = 256 << 10
+_MOST_SLICES = 4096
 # File systems take 255 bytes for a name.
 _LONGEST_BYTES = 180
 
 
 class Uploads:
-    """``POST /upload`` with one file: as a form with a file, or as the bytes themselves with ``?name=``."""
+    """``POST /upload`` with one image or file of landmarks: the bytes themselves with ``?name=``, or a form with a file, or
+    with the files of a DICOM series, which are one volume."""
 
     def __init__(self, bench: Workbench, max_bytes: int = MAX_BYTES, stall_s: float = STALL_S) -> None:
         """Who sends nothing for ``stall_s`` is not waited for."""
@@ -74,33 +76,42 @@ class Uploads:
         return None
 
     async def _receive(self, request: web.Request, folder: Path) -> Path:
-        """Write what comes to a file in ``folder`` while it comes."""
+        """Write what comes to a file in ``folder`` while it comes; or to a folder there, when several do."""
         if request.content_type != "multipart/form-data":
             path = folder / name_of(request.query.get("name", ""))
             await self._write(path, request.content.iter_chunked(_CHUNK_BYTES))
             return path
+        slices = folder / "slices"
+        slices.mkdir()
+        names: list[str] = []
+        written = 0
         try:
             form = await request.multipart()
-            part = await self._soon(form.next())
-            if not isinstance(part, BodyPartReader) or part.filename is None:
-                raise ValueError("no file")
-            path = folder / name_of(part.filename)
-            await self._write(path, _chunks_of(part))
-            if await self._soon(form.next()) is not None:
-                raise ValueError("more than a file")
+            while (part := await self._soon(form.next())) is not None or not names:
+                if not isinstance(part, BodyPartReader) or part.filename is None:
+                    raise ValueError("no file")
+                if len(names) == _MOST_SLICES:
+                    raise ValueError("too many files")
+                names.append(name_of(part.filename))
+                written += await self._write(slices / f"{len(names):05}", _chunks_of(part), written)
         except (ValueError, HttpProcessingError):
-            raise InputError("expected a form with one file, got another. Send each image by itself.") from None
-        return path
+            raise InputError(
+                "expected a form with one file, or the files of one series, got another. Send each image by itself."
+            ) from None
+        if len(names) > 1:
+            return slices.rename(folder / file_stem(Path(names[0])))
+        return (slices / "00001").rename(folder / names[0])
 
-    async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> None:
+    async def _write(self, path: Path, chunks: AsyncIterator[bytes], before: int = 0) -> int:
+        """How many bytes came; ``before`` so many came of the same image."""
         written = 0
         with path.open("xb") as file:
             while True:
                 chunk = await self._soon(anext(chunks, b""))
                 if not chunk:
-                    return
+                    return written
                 written += len(chunk)
-                if written > self._max_bytes:
+                if before + written > self._max_bytes:
                     raise _TooLargeError
                 file.write(chunk)
 

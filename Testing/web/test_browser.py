@@ -21,6 +21,7 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.models.bundle import read_description
 from DenseLandmarksLib.models.registry import find_bundle
+from Testing.geometry.dicom_files import write_ct_slices
 from Testing.web.chromium import FLAGS, SIZE, Served, find_chromium, until
 from training.phantoms import DEMO_SEEDS, draw_phantom, phantom_image
 
@@ -273,6 +274,20 @@ def slow(page: Any, tmp_path: Path) -> list[str]:
     return paths
 
 
+def test_slices_that_are_chosen_together_become_a_volume_for_each_series(
+    page: Any, films: Library, tmp_path: Path
+) -> None:
+    chosen = []
+    for uid, count in (("1.2.3.40", 12), ("1.2.3.41", 9)):
+        chosen += write_ct_slices(tmp_path, [2.5 * number for number in range(count)], uid)
+    (tmp_path / "letter.png").write_bytes(b"Dear colleague")
+    page.set_input_files("#upload", [*chosen[::2], tmp_path / "letter.png", *chosen[1::2]])
+    until(lambda: "Added: 2 of 3 images." in page.inner_text("#message"), page, "both come in")
+    assert "letter.png: expected an image" in page.inner_text("#message")
+    added = {entry.id for entry in films.cases() if not entry.name.startswith("film")}
+    assert sorted(films.case(case).read_image()[0].geometry.size[2] for case in added) == [9, 12]
+
+
 def is_adding(page: Any) -> bool:
     return bool(page.is_disabled("#add-images"))
 
@@ -285,7 +300,7 @@ def test_images_that_are_added_say_how_far_they_are_and_can_be_stopped(
 
     def look() -> bool:
         seen.append(float(page.get_attribute("#adding [role=progressbar]", "aria-valuenow")))
-        return "1 of 3 files" in page.inner_text("#adding") and seen[-1] > 40
+        return "1 of 3 images" in page.inner_text("#adding") and seen[-1] > 40
 
     until(lambda: page.is_visible("#adding"), page, "it is seen that images are added")
     until(look, page, "the second file is on its way")

@@ -22,6 +22,7 @@ from DenseLandmarksLib.annotation.library.export import export_case
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.web.uploads import name_of
+from Testing.geometry.dicom_files import write_ct_slices
 from Testing.scene.open_cases import predict
 from Testing.web.speak import Speaker, Wire
 
@@ -73,11 +74,32 @@ def test_a_form_is_as_good(speaker: Speaker, library: Library) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("files", [(), (("a.png", film()), ("b.png", film(2)))], ids=["no file", "two files"])
-def test_a_form_with_another_number_of_files_is_refused(speaker: Speaker, files: tuple[tuple[str, bytes], ...]) -> None:
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ((), "expected a form with one file, or the files of one series, got another. Send each image by itself.\n"),
+        (
+            (("a.png", film()), ("b.png", film(2))),
+            "a: expected one image or one series of slices, got 2 images; name one\n",
+        ),
+    ],
+    ids=["no file", "two films"],
+)
+def test_a_form_with_another_number_of_images_is_refused(
+    speaker: Speaker, files: tuple[tuple[str, bytes], ...], line: str
+) -> None:
     answer = speaker.send("POST", "/upload", *form(*files))
-    assert answer.status == 422
-    assert answer.text == "expected a form with one file, got another. Send each image by itself.\n"
+    assert (answer.status, answer.text) == (422, line)
+
+
+def test_the_slices_of_a_series_in_one_form_become_one_case(speaker: Speaker, library: Library, tmp_path: Path) -> None:
+    # Two of them have the same name: they came from different folders.
+    slices = [("films/neck.dcm", path.read_bytes()) for path in write_ct_slices(tmp_path / "neck", [0.0, 2.5, 5.0])]
+    answer = speaker.send("POST", "/upload", *form(*slices))
+    assert answer.status == 201, answer.text
+    case = library.case(json.loads(answer.text)["case"])
+    assert (case.name, case.read_image()[0].geometry.size) == ("neck", (48, 40, 3))
+    assert not [name for name in all_below(library.folder) if "/." in f"/{name}"]
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -167,6 +189,14 @@ def test_a_form_with_too_large_a_file_is_refused(start: Callable[..., Speaker]) 
 
 
 @pytest.mark.usefixtures("nothing_left")
+def test_a_form_whose_files_are_too_large_together_is_refused(start: Callable[..., Speaker]) -> None:
+    speaker = start(max_upload_bytes=100_000)
+    parts = [(f"{number}.dcm", bytes(60_000)) for number in range(2)]
+    body, headers = form(*parts)
+    answer = speaker.send("POST", "/upload", body, headers)
+    assert answer.status == 413
+
+
 def test_nobody_sends_a_body_who_may_not(speaker: Speaker) -> None:
     head = f"POST /upload HTTP/1.1\r\nHost: {speaker.host}\r\nOrigin: {speaker.origin}\r\nExpect: 100-continue\r\n"
     assert speaker.raw(f"{head}Content-Length: 100\r\n\r\n".encode()).startswith(b"HTTP/1.1 403")

@@ -42,28 +42,57 @@
   });
 
   let underWay = null, isCancelled = false;
-  function post(file, onPart) {
+  function post(files, onPart) {
     return new Promise((done) => {
       const request = underWay = new XMLHttpRequest();
       request.upload.onprogress = (event) => onPart(event.loaded / Math.max(1, event.total));
       request.onloadend = () => done(request);
-      request.open("POST", `upload?name=${encodeURIComponent(file.name)}`);
+      if (files.length > 1) {
+        const form = new FormData();
+        for (const file of files) form.append("file", file);
+        request.open("POST", "upload");
+        return request.send(form);
+      }
+      request.open("POST", `upload?name=${encodeURIComponent(files[0].name)}`);
       request.setRequestHeader("Content-Type", "application/octet-stream");
-      request.send(file);
+      request.send(files[0]);
     });
+  }
+
+  // CT, MR and PET: what DICOM stores a slice to a file (PS3.4, B.5).
+  const SLICES = /1\.2\.840\.10008\.5\.1\.4\.1\.1\.(2|4|128)[^.\d]/;
+
+  // The series that a file is a slice of, "" for all others: the server reads what it is, this only says what belongs together.
+  async function seriesOf(file) {
+    const head = new TextDecoder("latin1").decode(await file.slice(0, 1 << 16).arrayBuffer());
+    if (head.slice(128, 132) !== "DICM" || !SLICES.test(head.slice(132, 1024))) return "";
+    const uid = head.match(/ \0\x0e\0(?:UI[^]{2}|[^]{4})(\d[.\d]*)/); // (0020,000E), its length, its value
+    return uid ? uid[1] : "";
+  }
+
+  // One image each: a file, or all slices of a series.
+  async function imagesIn(files) {
+    const images = new Map();
+    for (const [number, file] of files.entries()) {
+      const series = await seriesOf(file), key = series || number;
+      images.set(key, [...(images.get(key) || []), file]);
+    }
+    return [...images.values()];
   }
 
   async function send(files) {
     const cases = [], notes = [], state = window.trame.state;
     isCancelled = false;
-    for (const [done, file] of files.entries()) {
-      const show = (part) => state.set("adding", { done, total: files.length, percent: (100 * (done + part)) / files.length });
+    const images = await imagesIn(files);
+    for (const [done, image] of images.entries()) {
+      const show = (part) => state.set("adding", { done, total: images.length, percent: (100 * (done + part)) / images.length });
       show(0);
-      const request = await post(file, show);
+      const request = await post(image, show);
       if (isCancelled) break;
       if (request.status !== 201) {
         const why = request.responseText.trim() || "expected the server to take the file, got no answer. Try again.";
-        notes.push(why.startsWith(file.name) ? why : `${file.name}: ${why}`);
+        const name = image[0].name, isNamed = [name, name.replace(/\.[^.]*$/, "")].some((own) => why.startsWith(`${own}:`));
+        notes.push(isNamed ? why : `${name}: ${why}`);
       } else if (JSON.parse(request.responseText).case) cases.push(JSON.parse(request.responseText).case);
     }
     state.set("adding", null);
