@@ -496,8 +496,15 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "an upload without a length fills the disk",
         "DenseLandmarksLib/web/uploads.py",
-        "if written > self._max_bytes:",
-        "if len(chunk) > self._max_bytes:",
+        "if before + written > self._max_bytes:",
+        "if before + len(chunk) > self._max_bytes:",
+        ("Testing/web/test_uploads.py",),
+    ),
+    Fault(
+        "the files of a series are limited each by itself",
+        "DenseLandmarksLib/web/uploads.py",
+        "written += await self._write(slices",
+        "written = await self._write(slices",
         ("Testing/web/test_uploads.py",),
     ),
     Fault(
@@ -510,8 +517,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "a form says where its file goes",
         "DenseLandmarksLib/web/uploads.py",
-        "path = folder / name_of(part.filename)",
-        "path = folder / part.filename",
+        "names.append(name_of(part.filename))",
+        "names.append(part.filename)",
         ("Testing/web/test_uploads.py",),
     ),
     Fault(
