@@ -191,7 +191,7 @@ def test_a_form_with_too_large_a_file_is_refused(start: Callable[..., Speaker]) 
 @pytest.mark.usefixtures("nothing_left")
 def test_a_form_whose_files_are_too_large_together_is_refused(start: Callable[..., Speaker]) -> None:
     speaker = start(max_upload_bytes=100_000)
-    parts = [(f"{number}.dcm", bytes(60_000)) for number in range(2)]
+    parts = [(f"{number}.dcm", bytes(40_000)) for number in range(3)]
     body, headers = form(*parts)
     answer = speaker.send("POST", "/upload", body, headers)
     assert answer.status == 413
