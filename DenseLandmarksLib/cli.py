@@ -172,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         metavar="IMAGE",
         help="DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MHA files; folders are searched for them, with all folders inside; the "
-        "slices of a DICOM series in a folder of its own are one volume",
+        "slices of a DICOM series in one folder are a volume",
     )
     run.add_argument("--model", required=True, help="name of a model, see 'dense-landmarks models', or a bundle folder")
     run.add_argument("--output", type=Path, required=True, help="folder for the results, made where it is missing")

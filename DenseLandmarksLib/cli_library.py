@@ -52,7 +52,11 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     _library_argument(bring_in)
     bring_in.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="images, folders of images, and files of landmarks"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="images, folders of images (the slices of a DICOM series are one), and files of landmarks",
     )
     bring_in.add_argument("--image", type=Path, help="the image that the landmarks belong to")
     bring_in.add_argument("--spacing", type=float, help="mm per pixel, for images whose files do not say")

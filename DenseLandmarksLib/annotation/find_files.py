@@ -11,9 +11,10 @@ from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES
 from DenseLandmarksLib.annotation.exports.results import RESULT_ENDINGS
 from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.formats.dicom_header import series_of
+from DenseLandmarksLib.geometry.formats.dicom_header import SeriesMember, series_of
 from DenseLandmarksLib.geometry.formats.reading import reading
 from DenseLandmarksLib.geometry.formats.signatures import HEAD_BYTES, format_of
+from DenseLandmarksLib.geometry.image_files import files_in, member_of, series_of_volumes
 
 
 @dataclass(frozen=True)
@@ -25,30 +26,55 @@ class GivenFile:
 
 
 class Slices:
-    """The volumes that lie about as files of one slice each: two or more of a DICOM series in one folder, all of them meant.
-
-    Each folder is looked at once, when the first of its slices comes.
-    """
+    """The volumes that lie about as files of one slice each: the slices of a series in one folder, all of them meant."""
 
     def __init__(self, files: Sequence[GivenFile]) -> None:
         self._meant = {os.path.abspath(file.path) for file in files}
-        self._of_folder: dict[Path, list[Path]] = {}
+        self._members: dict[Path, SeriesMember | None] = {}
+        self._volumes: dict[tuple[Path, str], frozenset[Path]] = {}
+        self._given: set[Path] = set()
 
     def image_of(self, file: GivenFile) -> GivenFile | None:
         """The image that a file is, or is the first slice of, which then is the folder; ``None`` for the other slices."""
+        member = self._member_of(file.path)
+        if member is None or not member.is_slice:
+            return file
         folder = file.path.parent
-        if _series_of_slice(file.path) is None:
+        key = (folder, member.uid)
+        if key not in self._volumes:
+            self._volumes[key] = self._slices_of(member.uid, folder)
+        if file.path not in self._volumes[key]:
             return file
-        if folder not in self._of_folder:
-            slices = _slices_in(folder)
-            are_meant = all(os.path.abspath(path) in self._meant for path in slices)
-            self._of_folder[folder] = slices if are_meant else []
-        slices = self._of_folder[folder]
-        if file.path not in slices:
-            return file
-        if file.path != slices[0]:
+        if folder in self._given:
             return None
-        return GivenFile(folder, None if folder == file.folder else file.folder)
+        self._given.add(folder)
+        has_name = folder.name not in ("", "..")
+        return GivenFile(
+            folder if has_name else Path(os.path.abspath(folder)), None if folder == file.folder else file.folder
+        )
+
+    def _slices_of(self, uid: str, folder: Path) -> frozenset[Path]:
+        """The slices of a series in a folder; none where they are no volume, or not all of them are meant."""
+        try:
+            files = files_in(folder)
+        except OSError:  # a folder that may be entered, not listed
+            return frozenset()
+        # Of a person who names one slice of a thousand, not all the others are opened.
+        files.sort(key=lambda path: os.path.abspath(path) in self._meant)
+        slices = []
+        for path in files:
+            member = self._member_of(path)
+            if member is not None and member.uid == uid and member.is_slice:
+                if os.path.abspath(path) not in self._meant:
+                    return frozenset()
+                slices.append(path)
+        is_volume = series_of_volumes(member for path in slices if (member := self._members[path]) is not None)
+        return frozenset(slices) if is_volume else frozenset()
+
+    def _member_of(self, path: Path) -> SeriesMember | None:
+        if path not in self._members:
+            self._members[path] = member_of(path)
+        return self._members[path]
 
 
 def find_files(given: Sequence[Path]) -> tuple[list[GivenFile], int]:
@@ -103,27 +129,3 @@ def _is_image(path: Path) -> bool:
     except (OSError, InputError):  # to be told when it is its turn
         return True
     return kind is not None or path.name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _slices_in(folder: Path) -> list[Path]:
-    """The slices of a folder of which another is of the same series, in the order of their names."""
-    of_series: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        uid = None if path.name.startswith(".") or not path.is_file() else _series_of_slice(path)
-        if uid is not None:
-            of_series.setdefault(uid, []).append(path)
-    return sorted(path for paths in of_series.values() if len(paths) > 1 for path in paths)
-
-
-def _series_of_slice(path: Path) -> str | None:
-    """The series of a file that is a slice of a body, ``None`` for all others."""
-    try:
-        with path.open("rb") as file:
-            kind = format_of(file.read(HEAD_BYTES))
-        if kind != "DICOM":
-            return None
-        with reading(path, kind):
-            member = series_of(path)
-    except (OSError, InputError):  # to be told when it is its turn
-        return None
-    return member.uid if member is not None and member.is_slice else None

@@ -9,13 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.formats.dicom_header import series_of
 from DenseLandmarksLib.geometry.formats.image_limits import check_sides
 from DenseLandmarksLib.geometry.formats.read_dicom import read_dicom, read_slices
 from DenseLandmarksLib.geometry.formats.read_photograph import read_photograph
 from DenseLandmarksLib.geometry.formats.read_volume import read_volume
 from DenseLandmarksLib.geometry.formats.reading import reading
 from DenseLandmarksLib.geometry.formats.signatures import HEAD_BYTES, format_of
+from DenseLandmarksLib.geometry.image_files import image_files
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 SUPPORTED = "DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MetaImage"
@@ -28,7 +28,7 @@ def read_image(path: Path, spacing_mm: tuple[float, float] | None = None) -> Med
     Parameters
     ----------
     path : a DICOM, PNG, JPEG, TIFF, NIfTI, NRRD or MetaImage file, or a folder with one image or one DICOM series of
-        slices; the content decides, not the suffix.
+        slices (:func:`image_files`); the content decides, not the suffix.
     spacing_mm : pixel size (x, y) in mm, for a file that does not state one. A DICOM file that states its spacing
         keeps it; PNG, JPEG and TIFF resolutions are about printing and are never read; in a single slice of NIfTI, NRRD
         or MetaImage, where the spacing is a plain number without a source, ``spacing_mm`` replaces it. A volume of
@@ -61,35 +61,12 @@ def read_image(path: Path, spacing_mm: tuple[float, float] | None = None) -> Med
 
 
 def _read_folder(folder: Path, spacing_mm: tuple[float, float] | None) -> MedicalImage:
-    """The only image in a folder; folders in it, hidden files and DICOM objects without pixels do not count."""
-    images = []
-    series: set[str | None] = set()
-    for file in sorted(folder.iterdir()):
-        try:
-            kind = "" if file.name.startswith(".") or not file.is_file() else _format_of(file)
-        except InputError:
-            continue
-        if kind == "DICOM":
-            with reading(file, kind):
-                member = series_of(file)
-            if member is None:
-                continue
-            series.add(member.uid)
-        elif kind:
-            series.add(None)
-        if kind:
-            images.append(file)
-    if not images:
-        raise InputError(f"{folder}: expected a folder with an image, got one without; name the image file")
-    if len(images) == 1:
-        return read_image(images[0], spacing_mm)
-    if len(series) > 1 or None in series:
-        several = f" in {len(series)} DICOM series" if None not in series else ""
-        raise InputError(
-            f"{folder}: expected one image or one series of slices, got {len(images)} images{several}; name one"
-        )
+    """The only image in a folder."""
+    files = image_files(folder)
+    if len(files) == 1:
+        return read_image(files[0], spacing_mm)
     with reading(folder, "DICOM"):
-        return _checked(folder, read_slices(folder, images, spacing_mm))
+        return _checked(folder, read_slices(folder, files, spacing_mm))
 
 
 def _format_of(path: Path) -> str:

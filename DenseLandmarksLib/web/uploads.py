@@ -51,7 +51,7 @@ class Uploads:
             with telling_disk_errors(library.folder), hidden_folder(library.folder) as folder:
                 path = await self._receive(request, folder)
                 with _named(path):
-                    if is_landmark_file(path):
+                    if path.is_file() and is_landmark_file(path):
                         self._import_landmarks(path)
                         return web.json_response({}, status=201)
                     async with self._adding:
@@ -81,7 +81,7 @@ class Uploads:
             path = folder / name_of(request.query.get("name", ""))
             await self._write(path, request.content.iter_chunked(_CHUNK_BYTES))
             return path
-        slices = folder / "slices"
+        slices = folder / ".slices"  # which no file is called, see name_of
         slices.mkdir()
         names: list[str] = []
         written = 0
@@ -93,14 +93,16 @@ class Uploads:
                 if len(names) == _MOST_SLICES:
                     raise ValueError("too many files")
                 names.append(name_of(part.filename))
-                written += await self._write(slices / f"{len(names):05}", _chunks_of(part), written)
+                # Two may have one name, and a line about one says it.
+                slice_path = slices / f"{len(names):05}-{names[-1]}"
+                written += await self._write(slice_path, _chunks_of(part), written)
         except (ValueError, HttpProcessingError):
             raise InputError(
                 "expected a form with one file, or the files of one series, got another. Send each image by itself."
             ) from None
         if len(names) > 1:
             return slices.rename(folder / file_stem(Path(names[0])))
-        return (slices / "00001").rename(folder / names[0])
+        return slice_path.rename(folder / names[0])
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes], before: int = 0) -> int:
         """How many bytes came; ``before`` so many came of the same image."""
@@ -133,7 +135,7 @@ class Uploads:
     def _too_large(self) -> web.Response:
         limit = self._max_bytes / (1 << 20)
         return _refuse(
-            413, f"expected a file of at most {limit:g} MiB, got a larger one. Add it with 'dense-landmarks import'."
+            413, f"expected an image of at most {limit:g} MiB, got a larger one. Add it with 'dense-landmarks import'."
         )
 
 

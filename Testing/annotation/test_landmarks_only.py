@@ -15,6 +15,7 @@ from PIL import Image
 from DenseLandmarksLib.annotation.case_state import ModelAnswer
 from DenseLandmarksLib.annotation.exports.report import report
 from DenseLandmarksLib.annotation.exports.results import results_are_whole, write_results
+from DenseLandmarksLib.annotation.exports.summary import SUMMARY_FILE
 from DenseLandmarksLib.annotation.find_files import GivenFile, find_files
 from DenseLandmarksLib.annotation.library.export import export_library
 from DenseLandmarksLib.annotation.library.library import Library
@@ -306,11 +307,15 @@ def test_a_folder_of_slices_is_predicted_as_one_volume_under_a_name_that_tells_n
     for name, patient in (("neck", "7"), ("0815 neck", "0815")):
         write_ct_slices(tmp_path / "in" / name, [0.0, 2.5, 5.0], PatientID=patient)
     write_ct_slices(tmp_path / "in" / "torn", [0.0, 2.5, 7.5])
+    for uid, patient in (("1.2.3", "Meier"), ("1.2.4", "Schulz")):
+        write_ct_slices(tmp_path / "in" / "Schulz", [0.0, 2.5], series=uid, PatientName=patient)
     files, _ = find_files([tmp_path / "in"])
-    hidden, plain, torn = predict_files(files, bundle, PerfectVolumeModel(), tmp_path / "out", bytes(16))
+    hidden, two, plain, torn = predict_files(files, bundle, PerfectVolumeModel(), tmp_path / "out", bytes(16))
     assert hidden.row.name == f"case-{hidden.row.case_key}"
     assert (plain.row.name, plain.row.status, plain.row.slices) == ("neck", "done", "3")
     assert torn.row.name == "torn"
+    assert "schulz" not in (tmp_path / "out" / SUMMARY_FILE).read_text().lower()
+    assert "move each series into a folder of its own" in two.error
     assert torn.error.startswith(f"{tmp_path / 'in' / 'torn'}: expected parallel slices at equal distances")
 
 

@@ -94,7 +94,7 @@ def test_slices_that_do_not_fit_together_are_told(
 def test_two_series_in_a_folder_are_counted(tmp_path: Path, refusal: Refusal) -> None:
     write_ct_slices(tmp_path / "series", [0.0, 2.5])
     write_ct_slices(tmp_path / "series", [0.0, 2.5], series="1.2.4")
-    assert "got 4 images in 2 DICOM series; name one" in refusal(tmp_path / "series")
+    assert "got 4 images in 2 DICOM series; move each series into a folder of its own" in refusal(tmp_path / "series")
 
 
 def test_a_truncated_slice_is_called_by_its_name(tmp_path: Path) -> None:

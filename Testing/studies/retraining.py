@@ -47,8 +47,9 @@ def works(study: RetrainingStudy, data: Path, fold: int | None, output: Path, re
     """Every setting and seed, the first seed of all settings first."""
     dataset = read_dataset(data)
     train = dataset.of_split("train")
-    reported = dataset.of_split("test")
+    part, reported = "test", dataset.of_split("test")
     if fold is not None:
+        part = f"fold-{fold}"
         train, reported = train.fold(fold, FOLDS)
     for seed in study.seeds:
         order = np.random.default_rng(seed).permutation(len(train.cases))
@@ -57,7 +58,7 @@ def works(study: RetrainingStudy, data: Path, fold: int | None, output: Path, re
         folder = output / f"seed-{seed}"
         start, packed = folder / "first-model", folder / "first-cases.npz"
         for name, setting in SETTINGS.items():
-            yield Work(study, setting, seed, folder / name, data, pool, first, reported, start, packed, results)
+            yield Work(study, setting, seed, folder / name, part, data, pool, first, reported, start, packed, results)
 
 
 def run(arguments: argparse.Namespace) -> int:

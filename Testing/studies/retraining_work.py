@@ -7,7 +7,7 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
@@ -74,6 +74,7 @@ class Work:
 
     Attributes
     ----------
+    part : what is reported on: ``test``, or a fold of ``train``.
     data : the folder of all cases.
     pool, reported : what there is to correct, and what models are measured on; as are the cases of ``first``.
     start, packed : the folder of the first model, and what it learned from.
@@ -84,6 +85,7 @@ class Work:
     setting: Setting
     seed: int
     folder: Path
+    part: str
     data: Path
     pool: Dataset
     first: Dataset
@@ -95,7 +97,16 @@ class Work:
     @property
     def name(self) -> str:
         """Of its results."""
-        return f"seed-{self.seed}/{self.folder.name}"
+        return f"{self.part}/seed-{self.seed}/{self.folder.name}"
+
+    def _result(self) -> dict[str, Any] | None:
+        """What it came to, where it is whole; raises :class:`InputError` where another study did."""
+        line = self.results.lines().get(self.name)
+        if line is not None and line["study"] != plain(self.study):
+            raise InputError(
+                f"expected the results of this study in {self.results.path}, but {self.name} is of another. Give another --results."
+            )
+        return line
 
     def stages(self) -> list[Stage]:
         """Those that are done, in their order."""
@@ -104,7 +115,7 @@ class Work:
         ]
 
     def _stages(self) -> list[dict[str, Any]]:
-        whole = self.results.lines().get(self.name)
+        whole = self._result()
         if whole is not None:
             return list(whole["stages"])
         paths = [self._stage(corrected) for corrected in (0, *self.study.corrected)]
@@ -112,7 +123,7 @@ class Work:
 
     def run(self, deadline: float) -> bool:
         """All stages that are not done yet; false when time runs out first."""
-        if self.name in self.results.lines():
+        if self._result() is not None:
             return True
         if time.monotonic() > deadline:
             return False
@@ -128,7 +139,7 @@ class Work:
                     self._learn(model, made, corrected)
                 self._measure(made / "bundle" if corrected else model, corrected)
             model = made / "bundle" if corrected else model
-        self.results.add(self.name, {"stages": self._stages()})
+        self.results.add(self.name, {"stages": self._stages(), "study": plain(self.study)})
         return True
 
     def _learn_first(self) -> None:
@@ -228,6 +239,13 @@ class Work:
         measured = {"corrected": corrected, "drags": drags, "errors_mm": errors.round(4).tolist()}
         write_json(self._stage(corrected), {**measured, "first_mm": round(float(first.mean()), 4)})
         logger.info("%s, %d cases corrected: %.2f mm", self.folder.name, corrected, errors.mean())
+
+
+def plain(study: RetrainingStudy) -> dict[str, Any]:
+    """A study as JSON gives it back, without the seeds, of which there may be more one day."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(study)))
+    values.pop("seeds")
+    return values
 
 
 def truth_lps_mm(dataset: Dataset, case: Case, geometry: ImageGeometry, names: tuple[str, ...]) -> NDArray[np.float64]:

@@ -440,7 +440,7 @@ class TestStudy:
         assert study.main([ladder_file(tmp_path), *rest[:-1], "7-ours"]) == 2
         assert "got 7-ours" in capsys.readouterr().err
         damaged = tmp_path / "damaged.jsonl"
-        damaged.write_text((tmp_path / "runs" / "results.jsonl").read_text()[:-20])
+        damaged.write_text((tmp_path / "runs" / "results.jsonl").read_text()[1:])
         assert study.main([ladder_file(tmp_path), *rest, "--results", str(damaged)]) == 2
         assert capsys.readouterr().err.startswith("error: expected a line of JSON for each run in")
 
@@ -481,6 +481,21 @@ class TestStudy:
         assert result.mean_mm == math.inf
         table = table_of([study.errors_of(row, [[result]])] * 2, 10.0)
         assert table.splitlines()[-1].startswith("| single-scale Loc-Net | inf ± nan | inf | inf | 100.0 % | +nan")
+
+
+class TestResultsFile:
+    def test_a_line_that_was_torn_is_as_if_it_had_not_been_and_makes_room(self, tmp_path: Path) -> None:
+        results = ResultsFile(tmp_path / "results.jsonl")
+        assert results.lines() == {}
+        for number in range(2):
+            results.add(f"run-{number}", {"seconds": number, "recipe": "x" * 100})
+        whole = results.path.read_bytes()
+        for torn in (whole[-1:], whole[-40:], whole):
+            results.path.write_bytes(whole + torn[:-1])
+            assert list(results.lines())[:2] == ["run-0", "run-1"]
+            results.add("run-2", {"seconds": 2})
+            assert list(results.lines())[-1] == "run-2"
+            assert results.path.read_bytes().count(b"\n") == len(results.lines()) + (torn == whole)
 
 
 class TestTable:

@@ -168,7 +168,7 @@ def test_it_ends_with_a_table_and_a_picture_and_does_nothing_again(
 
 
 def test_the_table_is_made_again_from_the_results_alone(
-    done: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: Path, ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining_table, "REPEATS", 50)
     published = shutil.copy(done / "results.jsonl", tmp_path / "published.jsonl")
@@ -176,6 +176,14 @@ def test_the_table_is_made_again_from_the_results_alone(
     assert (tmp_path / "elsewhere" / "retraining.md").read_text() == (done / "retraining.md").read_text()
     assert not list((tmp_path / "elsewhere").glob("*/"))
     assert published.read_text() == (done / "results.jsonl").read_text()
+    # Not for another fold, nor for another study.
+    assert (
+        study.main(ask(tmp_path / "elsewhere", "--results", str(published), "--fold", "0", "--max-minutes", "-1")) == 3
+    )
+    other = tmp_path / "other.toml"
+    other.write_text(TINY.replace("steps = 30", "steps = 31"))
+    assert study.main([str(other), *ask(tmp_path / "elsewhere", "--results", str(published))[1:]]) == 2
+    assert "is of another. Give another --results." in capsys.readouterr().err
 
 
 def test_a_study_whose_time_runs_out_goes_on_and_comes_to_the_same_drags(

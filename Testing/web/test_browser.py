@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
@@ -279,7 +280,11 @@ def test_slices_that_are_chosen_together_become_a_volume_for_each_series(
 ) -> None:
     chosen = []
     for uid, count in (("1.2.3.40", 12), ("1.2.3.41", 9)):
-        chosen += write_ct_slices(tmp_path, [2.5 * number for number in range(count)], uid)
+        heights_mm = [2.5 * number for number in range(count)]
+        # As in PET, each says first of which other series it is a companion.
+        other = Dataset()
+        other.StudyInstanceUID, other.SeriesInstanceUID = "1.2", "1.2.3.99"
+        chosen += write_ct_slices(tmp_path, heights_mm, uid, RelatedSeriesSequence=[other])
     (tmp_path / "letter.png").write_bytes(b"Dear colleague")
     page.set_input_files("#upload", [*chosen[::2], tmp_path / "letter.png", *chosen[1::2]])
     until(lambda: "Added: 2 of 3 images." in page.inner_text("#message"), page, "both come in")

@@ -92,6 +92,23 @@ def test_a_form_with_another_number_of_images_is_refused(
     assert (answer.status, answer.text) == (422, line)
 
 
+@pytest.mark.usefixtures("nothing_left")
+def test_a_damaged_slice_is_called_by_its_name(speaker: Speaker, tmp_path: Path) -> None:
+    slices = [(path.name, path.read_bytes()) for path in write_ct_slices(tmp_path / "neck", [0.0, 2.5, 5.0])]
+    slices[1] = (slices[1][0], slices[1][1][:-500])
+    answer = speaker.send("POST", "/upload", *form(*slices))
+    assert answer.status == 422
+    assert slices[1][0] in answer.text
+    assert str(tmp_path) not in answer.text
+
+
+@pytest.mark.parametrize("name", ["slices", "points.csv"])
+def test_slices_may_be_called_as_anything(speaker: Speaker, library: Library, tmp_path: Path, name: str) -> None:
+    slices = [(name, path.read_bytes()) for path in write_ct_slices(tmp_path / "neck", [0.0, 2.5])]
+    assert speaker.send("POST", "/upload", *form(*slices)).status == 201
+    assert speaker.send("POST", "/upload", *form(slices[0])).status == (422 if name == "points.csv" else 201)
+
+
 def test_the_slices_of_a_series_in_one_form_become_one_case(speaker: Speaker, library: Library, tmp_path: Path) -> None:
     # Two of them have the same name: they came from different folders.
     slices = [("films/neck.dcm", path.read_bytes()) for path in write_ct_slices(tmp_path / "neck", [0.0, 2.5, 5.0])]
@@ -197,6 +214,7 @@ def test_a_form_whose_files_are_too_large_together_is_refused(start: Callable[..
     assert answer.status == 413
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_nobody_sends_a_body_who_may_not(speaker: Speaker) -> None:
     head = f"POST /upload HTTP/1.1\r\nHost: {speaker.host}\r\nOrigin: {speaker.origin}\r\nExpect: 100-continue\r\n"
     assert speaker.raw(f"{head}Content-Length: 100\r\n\r\n".encode()).startswith(b"HTTP/1.1 403")

@@ -73,14 +73,14 @@ class Kept:
         begun = self.folder / name / "recipe.json"
         line = self.results.lines().get(name)
         if line is not None:
-            where, known = self.results.path, line["recipe"]
+            where, known, option = self.results.path, line["recipe"], "--results"
         elif begun.is_file():
-            where, known = begun.parent, json.loads(begun.read_text())
+            where, known, option = begun.parent, json.loads(begun.read_text()), "--output"
         else:
             return
         if recipe_from_dict(known) != recipe:
             raise InputError(
-                f"expected to go on with the recipe that {name} in {where} was begun with, but it differs. Give another --output."
+                f"expected to go on with the recipe that {name} in {where} was begun with, but it differs. Give another {option}."
             )
 
     def add(self, name: str, recipe: AnyRecipe, result: Result) -> None:

@@ -14,6 +14,7 @@ from DenseLandmarksLib.annotation.exports.result_name import IMAGE_SUFFIXES
 from DenseLandmarksLib.annotation.library.json_file import read_json, to_bytes
 from DenseLandmarksLib.annotation.library.once import appear, create_file, hidden_folder
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.image_files import image_files
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 
 _COPY = "image"
@@ -63,12 +64,14 @@ def reference_to(path: Path, library_folder: Path) -> ImageReference:
 
 
 def copy_image(path: Path, case_folder: Path) -> ImageReference:
-    """Copy a file, or all files of a folder, into the case; the copy's name tells nothing. Raises ``OSError``."""
+    """Copy a file, or the slices of a folder and nothing else of it, into the case; the copy's name tells nothing.
+
+    Raises ``OSError``, and :class:`InputError` for a folder that is no image.
+    """
     if path.is_dir():
         target = case_folder / _COPY
         target.mkdir()
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        for number, file in enumerate(files, start=1):
+        for number, file in enumerate(image_files(path), start=1):
             shutil.copyfile(file, target / f"{number:05}{_suffix(file)}")
     else:
         target = case_folder / f"{_COPY}{_suffix(path)}"

@@ -105,7 +105,7 @@ class ImportRun:
     def cancel(self) -> None:
         """Stop; the images that are in the library stay there."""
         if not self.is_over:
-            self._stopped = f"stopped after {self.done} of {self.total} files; the others are not in the library"
+            self._stopped = f"stopped after {self.done} of {self.total} files; images that it had not come to are not in the library"
 
     def _add(self, path: Path) -> ImportedImage:
         try:

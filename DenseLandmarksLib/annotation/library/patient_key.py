@@ -10,6 +10,7 @@ from pathlib import Path
 from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
 from DenseLandmarksLib.geometry.formats.reading import quiet_readers
 from DenseLandmarksLib.geometry.formats.signatures import HEAD_BYTES, format_of
+from DenseLandmarksLib.geometry.image_files import image_files
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,9 @@ def patient_key(path: Path, salt: bytes) -> str:
     library have the salt, and could try the IDs that they know.
     """
     try:
-        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         # All slices of a series are of one patient.
-        identifier = next(filter(None, (_patient_id(file) for file in files if not file.name.startswith("."))), "")
+        files = image_files(path) if path.is_dir() else [path]
+        identifier = next(filter(None, map(_patient_id, files)), "")
     except Exception as error:  # parsers raise anything on damaged data, and what they say may quote it
         logger.debug("no patient ID could be read: %s", type(error).__name__)
         return ""

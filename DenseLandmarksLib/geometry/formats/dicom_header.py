@@ -10,7 +10,7 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.formats.dicom_codestream import codestream_sizes
 from DenseLandmarksLib.geometry.formats.dicom_data_set import open_data_set
 from DenseLandmarksLib.geometry.formats.dicom_spacing import is_projection
-from DenseLandmarksLib.geometry.formats.dicom_tags import tag_code, tag_number, tag_values
+from DenseLandmarksLib.geometry.formats.dicom_tags import tag_code, tag_codes, tag_number, tag_numbers, tag_values
 from DenseLandmarksLib.geometry.formats.image_limits import (
     MAX_JPEG_2000_PIXELS_PER_BYTE,
     MAX_JPEG_PIXELS_PER_BYTE,
@@ -39,6 +39,7 @@ PIXEL_TAGS = [
 _TAGS = [
     *PIXEL_TAGS,
     "SOPClassUID",
+    "ImageType",
     "SeriesInstanceUID",
     "Modality",
     "BodyPartExamined",
@@ -108,10 +109,20 @@ def read_header(path: Path) -> Dataset:
 
 
 class SeriesMember(NamedTuple):
-    """The series that an image belongs to, and whether the image is a single slice of a body, which others complete."""
+    """The series that an image belongs to, and where it may lie in a volume.
+
+    ``orientation`` are the cosines of its rows and columns, to two digits, of a single slice of a body that says where it
+    lies; of all other images none. A localiser (a scout) is of no volume.
+    """
 
     uid: str
-    is_slice: bool
+    orientation: tuple[float, ...] = ()
+    is_localiser: bool = False
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether other images may complete it to a volume."""
+        return bool(self.orientation)
 
 
 def series_of(path: Path) -> SeriesMember | None:
@@ -121,9 +132,13 @@ def series_of(path: Path) -> SeriesMember | None:
     """
     with open_data_set(path, _TAGS) as (dataset, _, _):
         if "Rows" in dataset:
-            has_place = len(tag_values(dataset, "ImagePositionPatient")) == 3
-            is_slice = has_place and frame_count(dataset) == 1 and not is_projection(dataset)
-            return SeriesMember(str(dataset.get("SeriesInstanceUID", "")), is_slice)
+            uid = str(dataset.get("SeriesInstanceUID", ""))
+            is_localiser = "LOCALIZER" in tag_codes(dataset, "ImageType")
+            cosines = tag_numbers(dataset, "ImageOrientationPatient")
+            has_place = len(cosines) == 6 and len(tag_numbers(dataset, "ImagePositionPatient")) == 3
+            if is_localiser or not has_place or frame_count(dataset) > 1 or is_projection(dataset):
+                return SeriesMember(uid, is_localiser=is_localiser)
+            return SeriesMember(uid, tuple(round(cosine, 2) + 0.0 for cosine in cosines))
         if str(dataset.get("SOPClassUID", dataset.file_meta.get("MediaStorageSOPClassUID", ""))).startswith(_NO_IMAGES):
             return None
         raise ValueError("an image class without an image")

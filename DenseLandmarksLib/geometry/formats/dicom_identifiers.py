@@ -87,11 +87,12 @@ def read_identifiers(path: Path) -> frozenset[str] | None:
 
     Empty for a file of another format. ``None`` for a DICOM file whose header cannot be read up to the image: nothing
     is then known to be harmless. The same for a file that cannot be opened and could be DICOM by its name. Of a folder
-    with the slices of one series those of the first, for all are of one patient.
+    those of all its files, for they may be of several patients.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if not file.name.startswith(".") and file.is_file())
-        return next((found for found in map(read_identifiers, files) if found != frozenset()), frozenset())
+        found = [read_identifiers(file) for file in path.iterdir() if not file.name.startswith(".") and file.is_file()]
+        known = [identifiers for identifiers in found if identifiers is not None]
+        return frozenset[str]().union(*known) if len(known) == len(found) else None
     try:
         with path.open("rb") as file:
             head = file.read(132)

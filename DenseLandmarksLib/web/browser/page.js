@@ -35,9 +35,9 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest && event.target.closest("button");
     if (button) button.blur();
-    if (button && button.id === "cancel-adding" && underWay) {
+    if (button && button.id === "cancel-adding") {
       isCancelled = true;
-      underWay.abort();
+      if (underWay) underWay.abort();
     }
   });
 
@@ -64,9 +64,11 @@
 
   // The series that a file is a slice of, "" for all others: the server reads what it is, this only says what belongs together.
   async function seriesOf(file) {
-    const head = new TextDecoder("latin1").decode(await file.slice(0, 1 << 16).arrayBuffer());
+    const bytes = await file.slice(0, 1 << 16).arrayBuffer().catch(() => new ArrayBuffer(0)); // told when it is sent
+    const head = new TextDecoder("latin1").decode(bytes).split("(\0\x10\0")[0]; // up to (0028,0010), behind the UIDs
     if (head.slice(128, 132) !== "DICM" || !SLICES.test(head.slice(132, 1024))) return "";
-    const uid = head.match(/ \0\x0e\0(?:UI[^]{2}|[^]{4})(\d[.\d]*)/); // (0020,000E), its length, its value
+    // (0020,000E), its length, its value; the last is the image's own, those of related series come before.
+    const uid = [...head.matchAll(/ \0\x0e\0(?:UI[^]{2}|[^]{4})(\d[.\d]*)/g)].pop();
     return uid ? uid[1] : "";
   }
 
@@ -74,7 +76,8 @@
   async function imagesIn(files) {
     const images = new Map();
     for (const [number, file] of files.entries()) {
-      const series = await seriesOf(file), key = series || number;
+      if (isCancelled) break;
+      const key = (await seriesOf(file)) || number;
       images.set(key, [...(images.get(key) || []), file]);
     }
     return [...images.values()];
@@ -83,8 +86,10 @@
   async function send(files) {
     const cases = [], notes = [], state = window.trame.state;
     isCancelled = false;
+    state.set("adding", { done: 0, total: files.length, percent: 0 });
     const images = await imagesIn(files);
     for (const [done, image] of images.entries()) {
+      if (isCancelled) break;
       const show = (part) => state.set("adding", { done, total: images.length, percent: (100 * (done + part)) / images.length });
       show(0);
       const request = await post(image, show);

@@ -123,7 +123,7 @@ def test_a_series_of_slices_is_one_case(library: Library, tmp_path: Path) -> Non
     image, notes = case.read_image()
     assert (image.geometry.size, notes) == ((48, 40, 3), ())
     assert case.patient_key
-    assert case.name == f"case-{case.id}"
+    assert case.name == "series"
 
 
 def test_a_photograph_gets_the_spacing_that_a_person_gives(library: Library, tmp_path: Path) -> None:

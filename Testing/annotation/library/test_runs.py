@@ -171,14 +171,17 @@ def test_a_folder_of_slices_becomes_one_case(library: Library, tmp_path: Path, c
     folder = tmp_path / "images"
     write_chest(folder, chest_template, 0)
     write_ct_slices(folder / "neck", [0.0, 2.5, 5.0])
+    (folder / "neck" / "letter.pdf").write_text("of somebody")
     run = ImportRun(library, [folder], copy=True)
-    assert run.total == 4
+    assert run.total == 5
     while run.step():
         pass
     assert [(image.path.name, image.problem) for image in run.result.images] == [("chest-0.nrrd", ""), ("neck", "")]
-    assert (run.result.passed_over, run.result.whole) == (0, True)
-    sizes = [library.case(entry.id).read_image()[0].geometry.size for entry in library.cases()]
-    assert (48, 40, 3) in sizes
+    assert (run.result.passed_over, run.result.whole) == (1, True)
+    neck = run.result.images[1].case
+    assert neck is not None
+    assert neck.read_image()[0].geometry.size == (48, 40, 3)
+    assert len(list(neck.image_path.iterdir())) == 3, "nothing but the slices is copied"
 
 
 def test_an_import_that_is_cancelled_keeps_what_it_has(
@@ -189,7 +192,7 @@ def test_an_import_that_is_cancelled_keeps_what_it_has(
     assert run.step()
     run.cancel()
     assert not run.step()
-    assert run.result.notes == ("stopped after 1 of 3 files; the others are not in the library",)
+    assert run.result.notes == ("stopped after 1 of 3 files; images that it had not come to are not in the library",)
     assert not run.result.whole
     (entry,) = library.cases()
     assert library.case(entry.id).image_path.parent == library.case(entry.id).folder
