@@ -196,6 +196,7 @@ def save_bundle(
     write_json(folder / INFERENCE, inference)
     for name, text in files.items():
         write_text(folder / name, text)
+    # In row-major order: safetensors writes what lies in memory, which of volume networks is another.
     half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
     with write_beside_and_rename(folder / WEIGHTS) as beside:
         beside.write_bytes(save(half))

@@ -33,8 +33,10 @@ _LONGEST_BYTES = 180
 
 
 class Uploads:
-    """``POST /upload`` with one image or file of landmarks: the bytes themselves with ``?name=``, or a form with a file, or
-    with the files of a DICOM series, which are one volume."""
+    """``POST /upload`` with one image or file of landmarks.
+
+    The bytes themselves with ``?name=``; or a form with a file, or with the files of a DICOM series, which are one volume.
+    """
 
     def __init__(self, bench: Workbench, max_bytes: int = MAX_BYTES, stall_s: float = STALL_S) -> None:
         """Who sends nothing for ``stall_s`` is not waited for."""
