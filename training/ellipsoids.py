@@ -6,6 +6,7 @@ the structure and the case of each. Rows that are not annotated are left out bef
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -202,8 +203,14 @@ def case_bootstrap_interval(inside: ArrayLike, seed: int = 0, n: int = 2000) -> 
 
 
 def size_error_correlation(covariance_mm2: ArrayLike, errors: ArrayLike, level: float = LEVEL) -> Correlation:
-    """Whether larger ellipsoids mean larger errors: of the volumes of (n, D, D) with the lengths of errors (n, D)."""
-    found = spearmanr(ellipsoid_volume(covariance_mm2, level), np.linalg.norm(np.asarray(errors, np.float64), axis=1))
+    """Whether larger ellipsoids mean larger errors: of the volumes of (n, D, D) with the lengths of errors (n, D).
+
+    NaN where all volumes, or all errors, are the same.
+    """
+    volumes, lengths = ellipsoid_volume(covariance_mm2, level), np.linalg.norm(np.asarray(errors, np.float64), axis=1)
+    if np.ptp(volumes) == 0 or np.ptp(lengths) == 0:
+        return Correlation(math.nan, math.nan)
+    found = spearmanr(volumes, lengths)
     return Correlation(float(found.statistic), float(found.pvalue))
 
 

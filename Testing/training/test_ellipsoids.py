@@ -186,6 +186,7 @@ def test_larger_ellipsoids_mean_larger_errors_only_when_they_know() -> None:
     assert knows.p < 1e-6
     assert abs(guesses.rho) < 0.15
     assert size_error_correlation(covariance, np.cbrt(ellipsoid_volume(covariance))[:, None]).rho == pytest.approx(1)
+    assert np.isnan(size_error_correlation(covariance[:1].repeat(3, axis=0), data.errors[:3]).rho)
 
 
 def test_inside_is_a_matter_of_direction() -> None:
