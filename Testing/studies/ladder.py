@@ -1,9 +1,9 @@
 """``python -m Testing.studies.ladder``: the six rows of table 1 of Ma, Gupta and Sabuncu 2020, on equal terms.
 
 All rows learn from the same volumes, altered alike, for the same number of steps; the learning rate of each is searched for
-on a fold of the training cases. Each run has a folder under --output and a line in --results; what is done is not done again,
-and what was begun is gone on with, so the study can be made in pieces, and its table anew from --results alone. Whatever comes
-out is told, next to the paper's own column.
+on a fold of the training cases. Each run has a folder under --output and a line in --results: what is done is not done again,
+what was begun is gone on with. So the study can be made in pieces, and its table anew without training. Whatever comes out is
+told, next to the paper's own column.
 """
 
 from __future__ import annotations
