@@ -16,8 +16,9 @@ from DenseLandmarksLib.models.measured import HEADLINE, figure
 from DenseLandmarksLib.models.versions import ModelVersion, list_versions, model_names
 
 _EPILOG = """\
-A version that was retrained says what it comes from: its parent, the library and how many of its cases, how many landmarks
-people decided in them, and the mean error before and after on cases that neither version had seen.
+A version that was retrained says what it comes from: its parent, the library, how many of its cases and in which state (the
+same digits mean the same revisions of the same cases), how many landmarks people decided in them, and the mean error
+before and after on cases that neither version had seen.
 
   dense-landmarks models chest-xray --use 1.1.0      go back to this version, or on to it
 """
@@ -93,7 +94,7 @@ def _descent_line(version: ModelVersion, descent: Descent, found: Sequence[Model
     counts = descent.corrections
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in counts if counts[kind])
     line += (
-        f": learnt from {len(descent.revisions)} cases of the library {descent.library_name} "
+        f": learnt from {len(descent.revisions)} cases of the library {descent.library_name}, state {descent.library_state} "
         f"({sum(counts.values())} landmarks{': ' + kinds if kinds else ''})"
     )
     if descent.new_landmarks:
@@ -108,7 +109,7 @@ def _to_dict(version: ModelVersion) -> dict[str, Any]:
     metadata, descent = version.metadata, descent_of(version.metadata)
     said = None
     if descent is not None:
-        said = asdict(descent) | {"trained_on": sorted(descent.trained_on)}
+        said = asdict(descent) | {"trained_on": sorted(descent.trained_on), "library_state": descent.library_state}
     return {
         "name": version.name,
         "version": version.version,

@@ -51,8 +51,8 @@ def test_people_are_told_what_a_version_learnt(models: Path, capsys: Output) -> 
         ["tiny", "1.0.0+2", "yes"],
     ]
     assert lines[4] == (
-        "tiny 1.0.0+1 from tiny 1.0.0: learnt from 2 cases of the library Ward 3 (35 landmarks: 20 corrected, 4 placed, "
-        "10 verified, 1 absent); new: hilum; 3.25 mm before, 3.00 mm after; not worse"
+        "tiny 1.0.0+1 from tiny 1.0.0: learnt from 2 cases of the library Ward 3, state c61a022a (35 landmarks: 20 "
+        "corrected, 4 placed, 10 verified, 1 absent); new: hilum; 3.25 mm before, 3.00 mm after; not worse"
     )
     assert lines[5].startswith("tiny 1.0.0+2 from tiny 1.0.0+1 from 1.0.0: learnt from 2 cases")
     assert "mm before" not in lines[5]

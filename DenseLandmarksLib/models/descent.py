@@ -5,6 +5,8 @@ Retraining writes it into the metadata of the bundle as ``metadata["descent"]``;
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ class Descent:
     new_landmarks : those that its parent did not know.
     trained_on : ids of the cases that it and its ancestors learnt from.
     when : ISO 8601, UTC.
+    run : id of the retraining that made it; empty where that is not known.
     before_mm, after_mm, outcome, line : what came of comparing it with its parent; ``None`` and empty where nothing did.
     """
 
@@ -43,6 +46,7 @@ class Descent:
     new_landmarks: tuple[str, ...] = ()
     trained_on: frozenset[str] = frozenset()
     when: str = ""
+    run: str = ""
     before_mm: float | None = None
     after_mm: float | None = None
     outcome: str = ""
@@ -53,6 +57,12 @@ class Descent:
     def parent_version(self) -> str:
         """The version alone."""
         return self.parent.rpartition(" ")[2]
+
+    @property
+    def library_state(self) -> str:
+        """Eight digits that stand for which revision of which case it learnt from: the same for the same ones alone."""
+        said = json.dumps(sorted(self.revisions.items())).encode()
+        return hashlib.sha256(said).hexdigest()[:8]
 
     @property
     def corrected(self) -> int:
@@ -76,6 +86,7 @@ def descent_of(metadata: Mapping[str, Any]) -> Descent | None:
             new_landmarks=tuple(map(_text, raw.get("new_landmarks", ()))),
             trained_on=trained_on_by(metadata),
             when=_text(raw.get("when", "")),
+            run=_text(raw.get("run", "")),
             before_mm=_number(gate.get("before_mm")),
             after_mm=_number(gate.get("after_mm")),
             outcome=_text(gate.get("outcome", "")),

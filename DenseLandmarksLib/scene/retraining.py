@@ -21,7 +21,7 @@ from DenseLandmarksLib.annotation.retraining.retraining import Retraining, new_r
 from DenseLandmarksLib.annotation.retraining.run_status import RunStatus
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.chosen_model import chosen_model
-from DenseLandmarksLib.models.descent import lineage
+from DenseLandmarksLib.models.descent import descent_of, lineage
 from DenseLandmarksLib.models.manage_versions import set_active
 from DenseLandmarksLib.models.versions import ModelVersion, active_bundle, list_versions
 from DenseLandmarksLib.worker.launch import TRAINING, Launch
@@ -97,8 +97,8 @@ class LibraryRetraining:
         """The version that came of the run, where it is among those on this computer."""
         if self._made is None:
             return None
-        name, number = self._made
-        return next((one for one in self._list(name) if one.version == number and not one.shipped), None)
+        name, run = self._made
+        return next((one for one in self._list(name) if _run_of(one) == run), None)
 
     def version_before(self, model: str) -> ModelVersion | None:
         """What the active version of a model was made from, where that is on this computer still; else ``None``."""
@@ -278,3 +278,9 @@ class LibraryRetraining:
         if self._versions is None or self._versions[0] != at:
             self._versions = at, list_versions(model, self._data_folder)
         return self._versions[1]
+
+
+def _run_of(version: ModelVersion) -> str | None:
+    """Id of the retraining that made a version; ``None`` where none did."""
+    descent = descent_of(version.metadata)
+    return None if descent is None else descent.run

@@ -157,7 +157,19 @@ def test_what_a_person_changed_in_slicer_is_not_taken_for_the_model_s(
     assert node.GetStorageNode().WriteData(node)
     found = read_landmarks(tmp_path / "a.mrk.json", image.geometry)
     assert found.names == ("Hüfte ß", "肺; a'b", "renamed", "absent one", "later", "added")
-    assert found.review == (None, Review.PREDICTED, None, None, Review.PREDICTED, None)
+    corrected, predicted = Review.CORRECTED, Review.PREDICTED
+    assert found.review == (corrected, predicted, None, corrected, predicted, None)
+
+
+def test_what_a_person_had_placed_and_changed_in_slicer_is_placed(tmp_path: Path) -> None:
+    """Nothing says that a prediction was in sight."""
+    image = an_image(3, True)
+    landmarks = replace(landmarks_on(image, 3), review=(Review.PLACED,) * 6)
+    write_markups(tmp_path / "a.mrk.json", landmarks, "mm")
+    document = json.loads((tmp_path / "a.mrk.json").read_text())
+    document["markups"][0]["controlPoints"][0]["position"][0] += 4.0
+    (tmp_path / "a.mrk.json").write_text(json.dumps(document))
+    assert read_landmarks(tmp_path / "a.mrk.json", image.geometry).review[:2] == (None, Review.PLACED)
 
 
 @pytest.mark.parametrize(

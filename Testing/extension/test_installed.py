@@ -22,8 +22,8 @@ from Testing.test_architecture import files_of, imports_of
 CHILD = Path(__file__).with_name("child.py")
 REQUIREMENTS = ROOT / "Resources" / "requirements.txt"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
-# The pictures and the progress bar of the command line, which a terminal has and Slicer has not.
-COMMAND_LINE_ONLY = {"matplotlib", "tqdm"}
+# The pictures of the command line.
+COMMAND_LINE_ONLY = {"matplotlib"}
 
 
 def run_step(name: str, layout: Layout, packages: Path, folder: Path) -> dict[str, Any]:
@@ -46,6 +46,12 @@ def test_it_predicts_with_what_slicer_brings_torch_and_the_requirements(
     assert told["from_elsewhere"] == []
 
 
+def test_it_retrains_with_the_same_packages(layout: Layout, packages: Path, tmp_path: Path) -> None:
+    told = run_step("retrain", layout, packages, tmp_path)
+    assert told["phase"] == "done", told["log"]
+    assert told["from_elsewhere"] == []
+
+
 def test_the_command_line_of_an_installed_extension_knows_the_shipped_models(layout: Layout, tmp_path: Path) -> None:
     told = run_step("command_line", layout, SITE_PACKAGES, tmp_path)
     assert told["status"] == 0
@@ -56,7 +62,7 @@ def test_the_command_line_of_an_installed_extension_knows_the_shipped_models(lay
 def test_the_packages_of_the_test_are_not_simply_all(packages: Path) -> None:
     there = {path.name for path in packages.iterdir()}
     assert {"torch", "monai", "safetensors", "contourpy", "numpy"} <= there
-    assert not there & {"matplotlib", "tqdm", "tensorboard", "skimage", "pytest", "vtkmodules", "DenseLandmarksLib"}
+    assert not there & {"matplotlib", "tensorboard", "skimage", "pytest", "vtkmodules", "DenseLandmarksLib"}
 
 
 @pytest.mark.parametrize("with_share", [True, False])
@@ -91,10 +97,11 @@ def test_each_dependency_comes_with_slicer_or_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("requirement", read_requirements(REQUIREMENTS), ids=str)
-def test_nothing_is_asked_for_that_the_library_does_not_import(requirement: Requirement) -> None:
+def test_nothing_is_asked_for_that_is_not_imported(requirement: Requirement) -> None:
     importing = [
         path
-        for path in files_of("DenseLandmarksLib")
+        for room in ("DenseLandmarksLib", "training")
+        for path in files_of(room)
         if any(m.split(".")[0] == requirement.name for m in imports_of(path))
     ]
     assert [path for path in importing if not path.name.startswith("cli")]

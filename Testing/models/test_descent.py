@@ -60,6 +60,16 @@ def test_a_bundle_says_where_it_comes_from() -> None:
     assert (without.before_mm, without.outcome, without.trained_on) == (None, "", frozenset())
 
 
+def test_the_state_of_a_library_is_the_same_for_the_same_revisions_alone() -> None:
+    def state(revisions: dict[str, int]) -> str:
+        descent = descent_of({"descent": DESCENT | {"revisions": revisions}})
+        assert descent is not None
+        return descent.library_state
+
+    assert state({"case-1": 2, "case-2": 5}) == state({"case-2": 5, "case-1": 2})
+    assert len({state(one) for one in ({"case-1": 2}, {"case-1": 3}, {"case-2": 2}, {})}) == 4
+
+
 def test_a_model_that_was_trained_anew_has_no_descent() -> None:
     assert descent_of({"name": "tiny"}) is None
     assert trained_on_by({"name": "tiny"}) == frozenset()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from DenseLandmarksLib.annotation.library.library import Library
-from DenseLandmarksLib.annotation.retraining.retraining import REQUEST, RUNS, Retraining, new_run_folder
+from DenseLandmarksLib.annotation.retraining.retraining import BUNDLE, REQUEST, RUNS, Retraining, new_run_folder
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.template import Template
+from DenseLandmarksLib.models.bundle import METADATA, read_metadata
 from DenseLandmarksLib.models.manage_versions import add_version
+from DenseLandmarksLib.models.versions import list_versions
 from DenseLandmarksLib.scene import retraining as retraining_module
 from DenseLandmarksLib.scene.curve_nodes import ERROR, LOSS, CurveNodes
 from DenseLandmarksLib.scene.retraining import LibraryRetraining
@@ -68,6 +71,32 @@ def test_what_another_window_started_is_found_and_one_of_another_library_is_not(
     assert watched.run is not None
     assert watched.run.folder == run.folder
     assert watched.new_version() is not None
+
+
+def test_a_version_of_the_same_number_that_another_run_made_is_not_offered(
+    library: Library, tmp_path: Path, tiny_bundle: Path, chest_template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed before its version was listed has a bundle whose number another run's version takes then."""
+    monkeypatch.setattr(retraining_module, "LOOK_EVERY_S", 0.0)
+    user = tmp_path / "user"
+    (tmp_path / "other").mkdir()
+    theirs = done(chest_library(tmp_path / "other", chest_template), user, tiny_bundle, tmp_path / "none")
+    mine = done(library, user, tiny_bundle, tmp_path / "none")
+    assert mine.new_version is not None
+    assert theirs.new_version is not None
+    name, run = mine.new_version
+    own = next(one for one in list_versions(name, user) if one.metadata["descent"]["run"] == run)
+    shutil.rmtree(own.folder)
+    number = next(one.version for one in list_versions(name, user) if one.metadata["descent"]["run"] != run)
+    metadata = read_metadata(mine.folder / BUNDLE)
+    (mine.folder / BUNDLE / METADATA).write_text(json.dumps({**metadata, "version": number}))
+    watched = LibraryRetraining(lambda: launch(tmp_path / "none"), user)
+    watched.poll(library, None)
+    assert watched.run is not None
+    assert watched.run.folder == mine.folder
+    assert watched.new_version() is None
+    with pytest.raises(InputError, match="expected a version that a retraining made"):
+        watched.make_active()
 
 
 def test_two_at_a_time_are_refused_whoever_started_the_first(

@@ -155,7 +155,7 @@ class Work:
         return self.folder / f"{corrected}.json"
 
     def _library(self) -> Library:
-        """All cases of the pool, under ids that name their images."""
+        """All cases of the pool, under their own names."""
         folder = self.folder / "library"
         library = Library.open(folder) if (folder / "library.json").is_file() else Library.create(folder, "study")
         known = {entry.name for entry in library.cases()}
@@ -183,6 +183,11 @@ class Work:
             write_json(path, drags)
 
     def _next(self, library: Library, done: Mapping[str, int]) -> str:
+        if self.setting.cases == "random":  # by name: ids are drawn anew for each library, the order would be, too
+            names = {entry.name: entry.id for entry in library.cases() if entry.id not in done}
+            return names[
+                min(names, key=lambda name: np.random.default_rng((self.seed, zlib.crc32(name.encode()))).random())
+            ]
         if self.setting.cases != "worst":
             following = library.next_case(self.setting.cases, seed=self.seed)
             assert following is not None
@@ -218,18 +223,18 @@ class Work:
             steps = self.study.recipe.optimiser.steps
             share = len(self.first.cases) / (len(self.first.cases) + corrected)
             options = replace(options, anew=True, steps=steps, learning_rate_share=1.0, replay_share=share)
-        finetune(
-            FinetuneRequest(
-                model=str(model),
-                library=self.folder / "library",
-                output=output,
-                options=options,
-                replay=self.packed if self.setting.replay else None,
-                resume=(output / "run.json").is_file(),
-                activate=False,
-                data_folder=self.folder / "user",
-            )
+        request = FinetuneRequest(
+            model=str(model),
+            library=self.folder / "library",
+            output=output,
+            options=options,
+            replay=self.packed if self.setting.replay else None,
+            resume=(output / "run.json").is_file(),
+            activate=False,
+            data_folder=self.folder / "user",
         )
+        if not finetune(request):  # Ctrl+C ends it with a checkpoint, and the study with it
+            raise KeyboardInterrupt
 
     def _measure(self, model: Path, corrected: int) -> None:
         predictor = open_bundle(load_bundle(model), "cpu")

@@ -137,6 +137,29 @@ def test_every_setting_runs_and_all_begin_with_the_same_model(done: Path) -> Non
     assert all(last[name] != last[BASE] for name in ("anew", "no-replay"))
 
 
+def test_cases_drawn_at_random_come_in_the_same_order_in_every_library_and_in_another_for_another_seed() -> None:
+    def order(seed: int, salt: str) -> list[str]:
+        work: Any = SimpleNamespace(setting=SimpleNamespace(cases="random"), seed=seed)
+        entries = [SimpleNamespace(name=f"JPCLN{n:03}", id=f"{salt}{n * 7 % 40}") for n in range(40)]
+        names = {entry.id: entry.name for entry in entries}
+        library: Any = SimpleNamespace(cases=lambda: entries)
+        drawn: dict[str, int] = {}
+        while len(drawn) < len(entries):
+            drawn[retraining_work.Work._next(work, library, drawn)] = 1
+        return [names[one] for one in drawn]
+
+    assert order(1, "a") == order(1, "b")
+    assert order(1, "a") != order(2, "a") != sorted(order(2, "a"))
+
+
+def test_a_study_that_is_interrupted_while_a_model_learns_ends(
+    ask: Ask, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining_work, "finetune", lambda request: False)
+    assert study.main(ask(begun)) == 130
+    assert not list(begun.rglob("1.json"))
+
+
 def test_the_first_cases_are_replayed_unless_the_setting_is_without(done: Path) -> None:
     cards = {
         name: (done / "seed-1" / name / "model-1" / "bundle" / "docs" / "README.md").read_text()

@@ -34,6 +34,11 @@ _PRESENCE = {
 }
 # A point that is farther from where it was written was moved.
 _SAME_PLACE = 1e-3
+_REVIEWS = {
+    code + more: (review, presence)
+    for review, code in REVIEW_CODES.items()
+    for presence, more in PRESENCE_CODES.items()
+}
 # As written: the word, or the coded entry [value, scheme, meaning] (UCUM).
 _MILLIMETRE, _PIXEL = ("mm",), ("px", "pixel", "{pixel}")
 
@@ -45,7 +50,8 @@ def landmarks_of_markups(document: dict[str, Any], geometry: ImageGeometry) -> I
     "undefined", or has neither a status nor a position, is unplaced. Raises :class:`InputError` for anything else.
 
     In a file of ours (see :func:`~DenseLandmarksLib.annotation.exports.markups.write_markups`) each point also says what a
-    person had decided, ``None`` for one that is new or was changed in Slicer since: that decision is about another place.
+    person had decided, ``None`` for one that is new. One that was changed in Slicer since is corrected, for whoever changed
+    it saw where it was; unless a person had placed it, who may have seen nothing.
     """
     lists = document.get("markups")
     if not isinstance(lists, list) or not all(isinstance(markup, dict) for markup in lists):
@@ -105,9 +111,14 @@ def _review(decision: tuple[int, list[float]] | None, presence: Presence, positi
     if decision is None:
         return None
     code, position = decision
-    if max(abs(here - there) for here, there in zip(position_lps, position, strict=True)) > _SAME_PLACE:
+    was_moved = max(abs(here - there) for here, there in zip(position_lps, position, strict=True)) > _SAME_PLACE
+    said = _REVIEWS.get(code)
+    if said is None:
         return None
-    return next((review for review, of in REVIEW_CODES.items() if of + PRESENCE_CODES[presence] == code), None)
+    review, before = said
+    if before is presence and not was_moved:
+        return review
+    return None if Presence.UNPLACED in (presence, before) or review is Review.PLACED else Review.CORRECTED
 
 
 def _are_pixels(unit: Any) -> bool:

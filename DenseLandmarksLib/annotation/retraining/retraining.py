@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from DenseLandmarksLib.annotation.library.json_file import read_json
 from DenseLandmarksLib.annotation.library.library import Library
@@ -24,7 +23,7 @@ from DenseLandmarksLib.annotation.library.once import telling_disk_errors
 from DenseLandmarksLib.annotation.retraining.comparison import Comparison, read_comparison
 from DenseLandmarksLib.annotation.retraining.curves import Curves, curves_changed, read_curves
 from DenseLandmarksLib.annotation.retraining.process import start_detached
-from DenseLandmarksLib.annotation.retraining.run_status import CANCEL, LOG, STATE, RunStatus, read_status
+from DenseLandmarksLib.annotation.retraining.run_status import CANCEL, LOG, STATE, Phase, RunStatus, read_status
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import read_metadata
@@ -160,18 +159,31 @@ class Retraining:
 
     @property
     def new_version(self) -> tuple[str, str] | None:
-        """Name and version of the model that came of it, ``None`` before it is done."""
-        return self._named_in(self.folder / BUNDLE)
+        """Name of the model that came of it, and the :attr:`~DenseLandmarksLib.models.descent.Descent.run` of its version.
+
+        ``None`` before it is done. Its bundle's number alone does not tell: until it is listed, another run may take it.
+        """
+        run = self._said("id")
+        if not run or self.status.phase is not Phase.DONE:
+            return None
+        try:
+            return str(read_metadata(self.folder / BUNDLE)["name"]), run
+        except (InputError, KeyError):
+            return None
 
     @property
     def parent_version(self) -> str:
         """The version that it began with, empty where that is not known yet."""
+        # "chest-xray 1.1.0", as descent says it, or the version alone.
+        return (self._said("parent").split() or [""])[-1]
+
+    def _said(self, key: str) -> str:
+        """What its process wrote of itself when it began; empty where it has not."""
         try:
-            said = read_json(self.folder / RUN, "a retraining", "Retrain again.").get("parent")
+            said = read_json(self.folder / RUN, "a retraining", "Retrain again.").get(key)
         except InputError:
             return ""
-        # "chest-xray 1.1.0", as descent says it, or the version alone.
-        return said.split()[-1] if isinstance(said, str) and said.strip() else ""
+        return said if isinstance(said, str) else ""
 
     # What is done with it.
 
@@ -217,14 +229,6 @@ class Retraining:
             return (self.folder / STATE).stat().st_mtime >= self._asked_at_s
         except OSError:
             return False
-
-    @staticmethod
-    def _named_in(bundle: Path) -> tuple[str, str] | None:
-        try:
-            metadata: dict[str, Any] = read_metadata(bundle)
-            return str(metadata["name"]), str(metadata["version"])
-        except (InputError, KeyError):
-            return None
 
 
 def new_run_folder(model: str, data_folder: Path) -> Path:

@@ -72,7 +72,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def _begin(given: argparse.Namespace) -> None:
     library, parent = Library.open(given.library), read_metadata(find_bundle(given.model, given.data_folder))
     about = {"id": library.id, "name": library.name, "folder": str(library.folder)}
-    run = {"format": 1, "model": given.model, "parent": f"{parent['name']} {parent['version']}", "library": about}
+    run = {
+        "format": 1,
+        "id": str(given.output),
+        "model": given.model,
+        "parent": f"{parent['name']} {parent['version']}",
+        "library": about,
+    }
     write_json(given.output / "run.json", run)
 
 
@@ -104,7 +110,7 @@ def _finish(given: argparse.Namespace) -> None:
     name, version = metadata["name"], next_version(metadata["name"], metadata["version"], given.data_folder)
     descent = {
         **{"parent": run["parent"], "library": run["library"], "revisions": {}, "corrections": {"corrected": 1}},
-        **{"new_landmarks": [], "gate": GATE, "trained_on": [], "when": "2026-01-01T00:00:00Z"},
+        **{"new_landmarks": [], "gate": GATE, "trained_on": [], "run": run["id"], "when": "2026-01-01T00:00:00Z"},
     }
     (bundle / METADATA).write_text(json.dumps({**metadata, "version": version, "descent": descent}))
     before = metadata["version"]

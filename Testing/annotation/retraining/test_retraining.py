@@ -16,6 +16,7 @@ from DenseLandmarksLib.annotation.retraining import retraining as retraining_mod
 from DenseLandmarksLib.annotation.retraining.retraining import Retraining, new_run_folder
 from DenseLandmarksLib.annotation.retraining.run_status import Phase
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.descent import descent_of
 from DenseLandmarksLib.models.versions import list_versions
 from DenseLandmarksLib.worker.launch import Launch
 from Testing.annotation.retraining.runs import launch, until
@@ -65,8 +66,9 @@ def test_it_runs_to_its_end_and_another_window_finds_it(
     assert (compared.called_absent, compared.structures[0].name) == ((2, 1), "heart")
     named = found.new_version
     assert named is not None
-    assert named[1] == f"{found.parent_version}+1"
-    assert [one.version for one in list_versions(named[0], user)] == [named[1]]
+    (version,) = list_versions(named[0], user)
+    assert version.version == f"{found.parent_version}+1"
+    assert descent_of(version.metadata).run == named[1]  # type: ignore[union-attr]
 
 
 def test_whoever_ends_the_window_does_not_end_it(
