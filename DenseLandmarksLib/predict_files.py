@@ -119,7 +119,7 @@ def predict_files(
             )
             prediction = predictor.predict(image, view if options.says_how_to_look else None)
             if prediction.view == view.then(MIRRORED):
-                reason = "as only that side looks right"
+                reason = "as that side looks better"
             if options.new_landmarks:
                 prediction = with_landmarks(prediction, image.geometry, bundle.template, options.new_landmarks)
             highlighted = [landmark.name for landmark in options.new_landmarks]

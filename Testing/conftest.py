@@ -81,8 +81,8 @@ def jsrt_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_volumes() -> Callable[[str], Path]:
-    """The folder of real volumes of that name."""
+def real_data() -> Callable[[str], Path]:
+    """The folder of a real data set of that name."""
     return _real
 
 

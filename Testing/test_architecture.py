@@ -26,7 +26,7 @@ MAY_BE_HEAVY = (
 )
 # Of the annotation room the training knows what it learns from and is compared on; a session it does not know.
 WHAT_PEOPLE_DECIDED = (
-    *(f"{LIBRARY}.annotation.library.{name}" for name in ("library", "decisions", "comparison")),
+    *(f"{LIBRARY}.annotation.library.{name}" for name in ("library", "decisions", "comparison", "compared_cases")),
     f"{LIBRARY}.annotation.file_lock",
 )
 FRONT_ENDS = {"qt", "slicer", "ctk", "PythonQt", "PyQt5", "PySide6", "trame", "trame_slicer", "aiohttp", "wslink"}

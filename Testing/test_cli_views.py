@@ -18,7 +18,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import load_bundle, save_bundle
 from DenseLandmarksLib.models.expectation import Expectation, view_between
 from Testing.geometry.dicom_files import write_dicom
-from Testing.models.disc_finder import write_disc_finder, write_hand
+from Testing.models.disc_finder import SPACING_MM, marked_hand, patient, write_disc_finder, write_hand
 from training.phantoms import DEMO_SEEDS, draw_phantom
 
 # Every orientation that a frontal film can have: where its rows and its columns run to.
@@ -156,9 +156,27 @@ def test_a_model_that_knows_either_side_says_which_it_saw_unless_it_is_told(tmp_
     assert (left["view"], left["view_reason"], left["status"]) == ("as stored", "", "done")
     assert (right["view"], right["view_reason"], right["status"]) == (
         "mirrored",
-        "as only that side looks right",
+        "as that side looks better",
         "done",
     )
     assert predict(model, tmp_path / "told", "--no-flip", files[1]) == 0
     told = row_of(tmp_path / "told", "right")
     assert (told["view"], told["suggested_view"], told["status"]) == ("as stored", "mirrored", "doubtful")
+
+
+@pytest.mark.parametrize("is_loose", [True, False])
+def test_a_side_that_the_file_states_is_believed_and_doubted_only_by_what_is_seen(
+    is_loose: bool, tmp_path: Path
+) -> None:
+    limits = {"plausibility": {"limits": {"shape_residual_mm": 900.0}}} if is_loose else {}
+    model = write_disc_finder(tmp_path / "finder", either_side=True, expects={"laterality": "L"}, **limits)
+    pixels = marked_hand(patient(1)).pixels_yx
+    spacing = {"ImagerPixelSpacing": [SPACING_MM, SPACING_MM]}
+    right = write_dicom(tmp_path / "right.dcm", pixels=np.ascontiguousarray(pixels[:, ::-1]), Laterality="R", **spacing)
+    wrong = write_dicom(tmp_path / "wrong.dcm", pixels=pixels, Laterality="R", **spacing)
+    assert predict(model, tmp_path / "out", right, wrong) == 0
+    believed = row_of(tmp_path / "out", "right")
+    assert (believed["view"], believed["view_reason"], believed["status"]) == ("mirrored", "for the right side", "done")
+    doubted = row_of(tmp_path / "out", "wrong")
+    said = ("", "done") if is_loose else ("as stored", "doubtful")
+    assert (doubted["view"], doubted["suggested_view"], doubted["status"]) == ("mirrored", *said)

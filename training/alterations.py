@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,8 @@ from scipy.ndimage import affine_transform
 
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.read_image import read_image
-from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.geometry.view import MIRRORED, View
+from DenseLandmarksLib.landmarks.other_side import names_in_mirror
 
 FloatArray = NDArray[np.float64]
 Altered = tuple[MedicalImage, FloatArray]
@@ -159,6 +160,17 @@ def seen_through(view: View) -> Alteration:
     return alter
 
 
+def of_other_side(names: Sequence[str], structures: Sequence[str]) -> Alteration:
+    """The mirror image of what has landmarks called ``names`` (L,) on ``structures`` (L,): left is called right there."""
+    rows = [list(names).index(other) for other in names_in_mirror(names, structures)]
+
+    def alter(image: MedicalImage, points: FloatArray, rng: np.random.Generator) -> Altered:
+        altered, moved = seen_through(MIRRORED)(image, points, rng)
+        return altered, moved[rows]
+
+    return alter
+
+
 ALTERATIONS: dict[str, Alteration] = {
     "gamma 0.5": gamma(0.5),
     "gamma 2": gamma(2.0),
@@ -171,6 +183,7 @@ ALTERATIONS: dict[str, Alteration] = {
     "half resolution": half_resolution,
     "12-bit DICOM": as_dicom,
 }
-"""What a model must stand; see :data:`VIEWS_TO_NOTICE` for what it must notice."""
+"""What a model must stand; one that knows either side :func:`of_other_side` too."""
 
-VIEWS_TO_NOTICE = (View(flip=True), View(90), View(180), View(270))
+VIEWS_TO_NOTICE = (MIRRORED, View(90), View(180), View(270))
+"""What a model must notice; one that knows either side sees the other as well as its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,17 +133,19 @@ class AlteredVolumesTask(ABC):
         return {"tre_mm": float(errors.mean()), "over_10_mm_share": float((errors > 10).mean())}
 
 
-def read_train_cases(recipe: VolumeRecipe | HeatmapVolumeRecipe, data: Path) -> tuple[VolumeCases, VolumeCases | None]:
+def read_train_cases(
+    recipe: VolumeRecipe | HeatmapVolumeRecipe, data: Path, between_cases: Callable[[], None] = lambda: None
+) -> tuple[VolumeCases, VolumeCases | None]:
     """The ``train`` split of a data folder or packed file, without and with the fold that the recipe holds out.
 
-    Levels that the recipe leaves open are planned. Raises :class:`InputError` for a file that was packed otherwise.
+    Levels that the recipe leaves open are planned. ``between_cases`` is called before each volume is read. Raises :class:`InputError` for a file that was packed otherwise.
     """
     wanted_mm = recipe.levels.spacings_mm
     if data.is_dir():
         # A machine without readers of images trains from a packed file.
         from training.read_volumes import read_volume_cases, spacings_of
 
-        cases = read_volume_cases(data, spacings_of(recipe.levels, data), recipe.intensity, "train")
+        cases = read_volume_cases(data, spacings_of(recipe.levels, data), recipe.intensity, "train", between_cases)
     else:
         cases = load_packed_volumes(data).of_split("train")
         if wanted_mm and wanted_mm != cases.spacings_mm:

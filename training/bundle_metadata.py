@@ -78,3 +78,9 @@ def length_text(training: dict[str, Any]) -> str:
         return f"{training['finetuned']['steps']} steps"
     optimiser = training["recipe"]["optimiser"]
     return f"{optimiser['steps']} steps" if optimiser.get("steps") else f"{optimiser['epochs']} epochs"
+
+
+def spacing_lines(measured: dict[str, Any]) -> list[str]:
+    """What must be known of the millimetres of a recorded evaluation, for a card; measurements of before do not say."""
+    note = (measured.get("spacing") or {}).get("note")
+    return ["", note] if note else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data_folder import PIXEL_COLUMNS, AnnotatedCases, read_data_folder
+from training.data_folder import PIXEL_COLUMNS, AnnotatedCases, Spacing, read_data_folder, spacing_of
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,17 @@ class Case:
 class Dataset(AnnotatedCases[Case]):
     """Radiographs that share L landmarks.
 
-    Where a structure's landmarks form its contour in order, their polygon is the truth of its segmentation.
+    Where a structure's landmarks form its contour in order, their polygon is the truth of its segmentation. ``source`` is what the
+    data set says of where it comes from.
     """
 
     spacing_source: str = "given"
+    source: str = ""
+
+    @property
+    def spacing(self) -> Spacing:
+        """Where its millimetres came from."""
+        return spacing_of(self.name, self.spacing_source, self.source)
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -57,4 +64,5 @@ def read_dataset(folder: Path) -> Dataset:
         tuple(read.structure_of.values()),
         cases,
         read.index.get("spacing_source", "given"),
+        read.index.get("source", ""),
     )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from DenseLandmarksLib.errors import InputError
 INDEX, TABLE = "dataset.json", "landmarks.csv"
 PIXEL_COLUMNS = ("x_px", "y_px")
 LPS_COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
+FROM_LANDMARKS = "from_landmarks"
+"""``spacing_source`` of a data set whose millimetres are a known distance between two of its landmarks."""
 
 
 class NamedCase(Protocol):
@@ -41,6 +43,26 @@ class NamedCase(Protocol):
 CaseT = TypeVar("CaseT", bound=NamedCase)
 
 
+class Spacing(TypedDict):
+    """Where a data set's millimetres came from, as JSON types.
+
+    ``source`` is a :class:`~DenseLandmarksLib.geometry.image_geometry.SpacingSource` or :data:`FROM_LANDMARKS`; ``note`` is the
+    sentence that must stand beside every figure then.
+    """
+
+    source: str
+    note: str | None
+
+
+def spacing_of(data: str, source: str, words: str) -> Spacing:
+    """The spacing of a data set called ``data``; ``words`` are its own about where it comes from, maybe none."""
+    if source != FROM_LANDMARKS:
+        return {"source": source, "note": None}
+    how = f" ({words})" if words else ""
+    note = f"Millimetres of `{data}` were derived from its landmarks{how}: by another convention the same errors are others."
+    return {"source": source, "note": note}
+
+
 @dataclass(frozen=True)
 class AnnotatedCases(Generic[CaseT]):
     """Cases that share L landmarks. ``landmark_structures`` names the structure of each landmark."""
@@ -54,6 +76,11 @@ class AnnotatedCases(Generic[CaseT]):
     def structures(self) -> tuple[str, ...]:
         """Structure names in order of first appearance."""
         return tuple(dict.fromkeys(self.landmark_structures))
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """What the data set says of its millimetres; nothing of volumes, whose files do."""
+        return None
 
     def landmarks_of(self, structure: str) -> NDArray[np.intp]:
         """Positions, in order, of the landmarks of ``structure``."""

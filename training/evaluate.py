@@ -31,9 +31,9 @@ from training.evaluation_report import (
     read_report,
 )
 from training.evaluation_table import markdown_of
-from training.landmark_measurement import match_landmarks, measure_landmarks
+from training.landmark_measurement import ellipse_areas_mm2, match_landmarks, measure_landmarks
 from training.measure_volume import measure_volume_case, read_volume_case
-from training.measuring import add_request, open_any_request, write_report
+from training.measuring import add_request, measured_cases, open_any_request, write_report
 from training.metrics import (
     LandmarkErrors,
     dice_percent,
@@ -109,6 +109,7 @@ def measure_case(
     truth_lps_mm = lps_mm_from_pixels(image.geometry, case.points_px)
     spacing_x_mm, spacing_y_mm = grid.pixel_size(image.volume.GetSpacing()[:2])
     spacing_yx_mm = (float(spacing_y_mm), float(spacing_x_mm))
+    region_mm2 = ellipse_areas_mm2(matched.covariance_mm2, image.geometry.axes_lps[:, :2])
     errors = LandmarkErrors(*(np.full(count, np.nan) for _ in LandmarkErrors._fields))
     structures = {}
     for structure in dataset.structures:
@@ -124,6 +125,8 @@ def measure_case(
         for all_errors, some in zip(errors, of_errors, strict=True):
             all_errors[measured] = some
         values: Values = {**dict.fromkeys(METRICS), **of_landmarks}
+        if np.isfinite(region_mm2[measured]).any():
+            values["median_ellipse_90_mm2"] = float(np.nanmedian(region_mm2[measured]))
         if structure in contours and len(marked) == len(of_structure):
             truth = polygon_mask(grid.from_pixels(case.points_px[of_structure]), grid.size)
             if len(measured) and truth.any():
@@ -145,7 +148,7 @@ def measure_case(
         points_lps_mm=matched.points_lps_mm,
         present=matched.present,
         errors=errors,
-        region_ml=np.full(count, np.nan),
+        region=region_mm2,
         unnamed_landmarks=tuple(n for n, known in zip(dataset.landmark_names, matched.named, strict=True) if not known),
     )
 
@@ -210,7 +213,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The report (see :mod:`training.evaluation_report`) of a model on one split of a data set."""
     measurements = measure_cases(predictor, dataset.of_split(split), absence_is_real, progress)
-    return build_report(measurements, dataset.name, split)
+    return build_report(measurements, dataset.name, split, spacing=dataset.spacing)
 
 
 def _case_drawer(
@@ -278,9 +281,10 @@ def run(args: argparse.Namespace) -> int:
         other_predictor = open_predictor(args.compare, args.device)
 
     measurements = measure_cases(predictor, dataset)
-    report = build_report(measurements, dataset.name, args.split, references)
+    split = measured_cases(args)
+    report = build_report(measurements, dataset.name, split, references, dataset.spacing)
     if other_predictor is not None:
-        other_report = build_report(measure_cases(other_predictor, dataset), dataset.name, args.split)
+        other_report = build_report(measure_cases(other_predictor, dataset), dataset.name, split)
     if other_report is not None:
         report["comparison"] = compare_reports(report, other_report)
     write_report(args.report, report, markdown_of(report))

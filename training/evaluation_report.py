@@ -18,7 +18,7 @@ ones out and say in ``defined`` over how many cases they run.
 
 ``all_landmarks`` pools the landmarks of all cases instead, as papers on few landmarks do (:mod:`training.point_errors`),
 and ``spearman_uncertainty_error`` is the correlation, over the same landmarks, of how large a region the model claims
-with how far off it is. ``landmark_tre_mm`` of a case has the error of each of ``landmarks``, in their order.
+(an area in radiographs) with how far off it is. ``landmark_tre_mm`` of a case has the error of each of ``landmarks``, in their order.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.errors import InputError
+from training.data_folder import Spacing
 from training.metrics import LandmarkErrors
 from training.point_errors import (
     compare_point_errors,
@@ -59,6 +60,7 @@ METRICS = (
     "over_10_mm_share",
     "missed_share",
     "in_ellipse_90_share",
+    "median_ellipse_90_mm2",
     "median_ellipsoid_90_ml",
     "false_alarm_share",
 )
@@ -71,6 +73,7 @@ ANNOTATED_WEIGHT = frozenset(
         "over_10_mm_share",
         "missed_share",
         "in_ellipse_90_share",
+        "median_ellipse_90_mm2",
         "median_ellipsoid_90_ml",
     }
 )
@@ -98,7 +101,7 @@ class CaseMeasurement:
 
     ``points_lps_mm`` (L, 3) are the predicted landmarks, NaN where the model does not name the data set's landmark;
     ``present`` (L,) what the model says of them. ``errors`` hold (L,) each, NaN where there is nothing to compare;
-    ``region_ml`` (L,) the sizes of their 90 % regions in space, NaN where none is claimed.
+    ``region`` (L,) the sizes of their 90 % regions, mm^2 in radiographs and ml in volumes, NaN where none is claimed.
     """
 
     case: str
@@ -110,7 +113,7 @@ class CaseMeasurement:
     points_lps_mm: NDArray[np.float64]
     present: NDArray[np.bool_]
     errors: LandmarkErrors
-    region_ml: NDArray[np.float64]
+    region: NDArray[np.float64]
     unnamed_landmarks: tuple[str, ...]
 
 
@@ -148,11 +151,16 @@ def pool_average(groups: Mapping[str, Values]) -> Values:
 
 
 def build_report(
-    measurements: Sequence[CaseMeasurement], data: str, split: str, references: Sequence[Reference] = ()
+    measurements: Sequence[CaseMeasurement],
+    data: str,
+    split: str,
+    references: Sequence[Reference] = (),
+    spacing: Spacing | None = None,
 ) -> dict[str, Any]:
     """The report, ready for JSON (no NaN): see the top of this file for what is averaged how.
 
-    ``references`` are known errors, of readers for example, that stand beside the model's.
+    ``references`` are known errors, of readers for example, that stand beside the model's; ``spacing`` is what the data say of
+    their millimetres.
 
     Raises :class:`InputError` when cases with and without known spacing are mixed: their lengths have no common unit.
     """
@@ -173,7 +181,7 @@ def build_report(
 
     errors = np.stack([m.errors.tre_mm for m in measurements])
     present = np.stack([m.present for m in measurements])
-    region_ml = np.stack([m.region_ml for m in measurements])
+    region = np.stack([m.region for m in measurements])
 
     def all_plain(values: Values) -> Values:
         return {metric: plain(value) for metric, value in values.items()}
@@ -186,6 +194,7 @@ def build_report(
         "images": measurements[0].images,
         "cases": len(measurements),
         "unit": units[0],
+        "spacing": spacing,
         "skipped_landmarks": {"count": len(unnamed), "names": list(unnamed)},
         "average": {metric: summarise([a[metric] for a in averages]) for metric in METRICS},
         "groups": {
@@ -195,7 +204,7 @@ def build_report(
             name: {metric: summarise([m.structures[name].values[metric] for m in measurements]) for metric in METRICS}
             for name in names
         },
-        **summarise_landmarks(measurements[0].landmark_names, errors, present, region_ml, units[0]),
+        **summarise_landmarks(measurements[0].landmark_names, errors, present, region, units[0]),
         "references": [dataclasses.asdict(reference) for reference in references],
         "per_case": [
             {

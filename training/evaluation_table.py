@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 from training.point_error_table import NOTHING, point_error_differences, point_error_section, table
 
-# What only images with masks or contours can have.
-_OF_MASKS = frozenset(
-    {"dsc", "asd_mm", "asd_one_sided_mm", "asd_predicted_to_truth_mm", "tre_normal_mm", "tre_tangential_mm"}
+# What only radiographs can have: masks, contours, areas.
+_OF_RADIOGRAPHS = frozenset(
+    {
+        *("dsc", "asd_mm", "asd_one_sided_mm", "asd_predicted_to_truth_mm", "tre_normal_mm", "tre_tangential_mm"),
+        "median_ellipse_90_mm2",
+    }
 )
 _OF_VOLUMES = frozenset({"median_ellipsoid_90_ml"})
 
@@ -26,6 +29,7 @@ _COLUMNS = (
     ("over_10_mm_share", "over 10 {unit} %", 100, 2),
     ("missed_share", "missed %", 100, 2),
     ("in_ellipse_90_share", "in 90 % {region} %", 100, 1),
+    ("median_ellipse_90_mm2", "90 % region {unit}²", 1, None),
     ("median_ellipsoid_90_ml", "90 % region ml", 1, None),
     ("false_alarm_share", "false alarms %", 100, 2),
 )
@@ -95,7 +99,7 @@ def _notes(report: Mapping[str, Any], words: _Wording) -> list[str]:
             f"* In {undefined} of {report['cases']} cases a structure's mask is empty. It has no ASD, and these cases are "
             "not in the ASD of its group and of the average; its Dice (0) and its landmarks count everywhere."
         )
-    foreign = _OF_MASKS if volumes else _OF_VOLUMES
+    foreign = _OF_RADIOGRAPHS if volumes else _OF_VOLUMES
     unmeasured = [
         words.heading(heading)
         for metric, heading, _, _ in _COLUMNS
@@ -105,6 +109,8 @@ def _notes(report: Mapping[str, Any], words: _Wording) -> list[str]:
     ]
     if unmeasured:
         lines.append(f"* Not measured, because data or model do not tell: {', '.join(unmeasured)}.")
+    if report["spacing"] and report["spacing"]["note"]:
+        lines.append(f"* {report['spacing']['note']}")
     if report["skipped_landmarks"]["count"]:
         names = report["skipped_landmarks"]["names"]
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

@@ -13,7 +13,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, spacing_lines, trained_on_text
 from training.finetuning.inherit_calibration import CALIBRATION_OF, inherited_lines
 from training.grid_cases import GridCases
 from training.recipe import Recipe
@@ -98,7 +98,7 @@ def dense_shape_configuration(
 def record_measurement(folder: Path, report: dict[str, Any]) -> None:
     """Write the figures of an evaluation report into the bundle's metadata and model card."""
     bundle = load_bundle(folder)
-    measured = {key: report[key] for key in ("data", "split", "cases", "average", "groups", "structures")}
+    measured = {key: report[key] for key in ("data", "split", "cases", "spacing", "average", "groups", "structures")}
     # Where landmarks are few and each of interest.
     if bundle.family.name != "dense_shape":
         measured |= {key: report[key] for key in ("landmarks", "all_landmarks", "spearman_uncertainty_error")}
@@ -173,4 +173,5 @@ def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             cells = [figure(row, metric) for metric in HEADLINE]
             cells.append("-" if row["missed_share"]["mean"] is None else f"{row['missed_share']['mean']:.1%}")
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines += spacing_lines(measured)
     return "\n".join(lines) + "\n"

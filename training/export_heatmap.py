@@ -11,7 +11,7 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, trained_on_text
+from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, spacing_lines, trained_on_text
 from training.export import LICENSE_TEXT, structure_styles
 from training.finetuning.inherit_calibration import inherited_lines
 from training.metrics import FAR_MM
@@ -75,6 +75,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     """The bundle's ``docs/README.md``."""
     training, measured = metadata["training"], metadata.get("measured")
     recipe, plausibility = training["recipe"], inference.get("plausibility")
+    reason = recipe["network"].get("reason")
     height_width = inference["grid_size"]
     parent = f", begun with the weights of {training['started_from']}" if training.get("started_from") else ""
     masks = f", with masks of {', '.join(s['name'] for s in metadata['structures'])}" if metadata["structures"] else ""
@@ -89,6 +90,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
         "",
         f"{trained_on_text(training)}; network {recipe['network']['name']}, "
         f"taught {_TAUGHT[recipe['loss']['kind']]}, {length_text(training)}{parent}. The data are not part of the bundle.",
+        *(["", reason] if reason else []),
         "",
         f"Input: one radiograph, fitted with true proportions into a grid of {height_width[1]} x {height_width[0]} pixels. Output: "
         "landmarks in LPS mm, each with its covariance; absent where the heatmap has no peak, with a best guess.",
@@ -139,4 +141,4 @@ def _measured_lines(measured: dict[str, Any]) -> list[str]:
     if pooled:
         lines.append(f"| all {pooled['count']} landmarks | {figure(pooled, 'tre_mm')} |")
         lines += ["", f"Errors of {FAR_MM:g} mm or more: {rate(pooled, 'outliers', FAR_MM)}."]
-    return lines
+    return lines + spacing_lines(measured)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,8 @@ class GridCases:
     """M cases on the grid.
 
     ``images`` (M, H, W) float16, z-normalised; ``points`` (M, L, 2), grid pixels x, y, NaN where not annotated;
-    ``mm_per_pixel`` (M,) size of a grid pixel; ``splits`` and ``names`` M strings; ``landmark_names`` and
-    ``landmark_structures`` L strings.
+    ``mm_per_pixel`` (M,) size of a grid pixel, NaN where the spacing of a library's image is unknown; ``splits`` and ``names``
+    M strings; ``landmark_names`` and ``landmark_structures`` L strings.
 
     What people decided in a library has more: ``weights`` (M, L) float32, how much each landmark teaches, ``None`` where all
     teach alike; ``absent`` (M, L) bool, decided not to be in the image; ``masks``, per case the structures (H, W) that were
@@ -85,14 +85,20 @@ class GridCases:
         return self.select(~held), self.select(held)
 
 
-def read_grid_cases(folder: Path, grid_size: tuple[int, int]) -> GridCases:
-    """Read every case of a data folder and fit it to a grid of ``grid_size`` (height, width)."""
+def read_grid_cases(
+    folder: Path, grid_size: tuple[int, int], between_cases: Callable[[], None] = lambda: None
+) -> GridCases:
+    """Read every case of a data folder and fit it to a grid of ``grid_size`` (height, width).
+
+    ``between_cases`` is called before each and may raise what ends the reading.
+    """
     from DenseLandmarksLib.geometry.grid import fit_grid
     from DenseLandmarksLib.geometry.read_image import read_image
 
     dataset = read_dataset(folder)
     images, points, sizes = [], [], []
     for case in tqdm(dataset.cases, desc="reading images", leave=False):
+        between_cases()
         image = read_image(case.image_path, case.spacing_mm)
         grid = fit_grid(image, grid_size)
         images.append(grid.resample(image.pixels_yx).astype(np.float16))
@@ -126,10 +132,15 @@ def save_grid_cases(path: Path, cases: GridCases) -> None:
         )
 
 
-def load_grid_cases(data: Path, grid_size: tuple[int, int]) -> GridCases:
-    """Cases from a data folder, or from a file of :func:`save_grid_cases`; raises :class:`InputError` if it is neither."""
+def load_grid_cases(
+    data: Path, grid_size: tuple[int, int], between_cases: Callable[[], None] = lambda: None
+) -> GridCases:
+    """Cases from a data folder, or from a file of :func:`save_grid_cases`; raises :class:`InputError` if it is neither.
+
+    ``between_cases`` as in :func:`read_grid_cases`.
+    """
     if data.is_dir():
-        return read_grid_cases(data, grid_size)
+        return read_grid_cases(data, grid_size, between_cases)
     with telling_what_is_not_packed(data), np.load(data, allow_pickle=False) as raw:
         cases = GridCases(
             str(raw["data_name"]),

@@ -12,10 +12,14 @@ from training.recipe import AugmentationRecipe, OptimiserRecipe, RunRecipe
 
 @dataclass(frozen=True)
 class HeatmapNetworkRecipe:
-    """Which network: a name of ``HEATMAP_NETWORKS`` and its own ``arguments``, such as widths."""
+    """Which network: a name of ``HEATMAP_NETWORKS``, its own ``arguments``, such as widths, and why it was taken.
+
+    ``reason`` is a sentence for the model's card: what it was compared with, and what came of it.
+    """
 
     name: str = "CompactHeatmapNet"
     arguments: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.landmarks.landmark_set import Presence
+from DenseLandmarksLib.models.ellipsoids import ellipsoid_volume
 from DenseLandmarksLib.models.prediction import Prediction
 from training.evaluation_report import Values
 from training.metrics import FAR_MM, LandmarkErrors, landmark_errors_mm, within_ellipse
@@ -49,6 +50,15 @@ def match_landmarks(prediction: Prediction, landmark_names: Sequence[str], case:
     present = np.zeros(len(rows), bool)
     present[named] = [prediction.landmarks.presence[row] is Presence.PRESENT for row in rows[named]]
     return MatchedLandmarks(named, points_lps_mm, present, covariance_mm2)
+
+
+def ellipse_areas_mm2(covariance_mm2: FloatArray, axes_lps: FloatArray) -> FloatArray:
+    """Areas (L,) of the 90 % ellipses of covariances (L, 3, 3) in the plane of a radiograph; NaN where none is claimed.
+
+    ``axes_lps`` (3, 2) are the directions of its rows and columns; the unit is mm^2, px^2 where the spacing is unknown.
+    """
+    in_plane = axes_lps.T @ covariance_mm2 @ axes_lps
+    return np.where(covariance_mm2.any(axis=(1, 2)), ellipsoid_volume(in_plane), np.nan)
 
 
 def measure_landmarks(

@@ -14,7 +14,8 @@ from training.recipe import LossRecipe
 def mask_loss(logits: Tensor, masks: Tensor, annotated: Tensor, positive_weight: Tensor, kind: str) -> Tensor:
     """BCE with class weights (DenseSeg), or soft Dice plus plain BCE, of logits and masks (B, S, H, W).
 
-    ``annotated`` (B, S) says which structures count, and how much; ``positive_weight`` (S,) is negatives per positive.
+    ``annotated`` (B, S) says which structures count, and how much; ``positive_weight`` (S,) is negatives per positive. The mean
+    is taken over those that count, whatever their weights: what weighs half teaches half.
     """
     weight = positive_weight[:, None, None] if kind == "bce" else None
     bce = functional.binary_cross_entropy_with_logits(logits, masks, pos_weight=weight, reduction="none").mean((2, 3))
@@ -22,7 +23,7 @@ def mask_loss(logits: Tensor, masks: Tensor, annotated: Tensor, positive_weight:
         probability = logits.sigmoid()
         overlap = 2 * (probability * masks).sum((2, 3)) + 1
         bce = bce + 1 - overlap / (probability.sum((2, 3)) + masks.sum((2, 3)) + 1)
-    return (bce * annotated).sum() / annotated.sum().clamp_min(1)
+    return (bce * annotated).sum() / (annotated > 0).sum().clamp_min(1)
 
 
 def coordinate_error(uv: Tensor, log_scale: Tensor | None, target: Tensor, beta: float) -> Tensor:

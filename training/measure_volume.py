@@ -66,6 +66,6 @@ def measure_volume_case(
         points_lps_mm=matched.points_lps_mm,
         present=matched.present,
         errors=errors,
-        region_ml=region_ml,
+        region=region_ml,
         unnamed_landmarks=tuple(n for n, known in zip(dataset.landmark_names, matched.named, strict=True) if not known),
     )

@@ -8,6 +8,8 @@ Two studies, both without retraining:
   shape, and a thin-plate warp of the template through the landmarks that the model itself found.
 * *the paper's four*: clavicle points, lung centre, contour midpoint and corner midpoint, all read out of the left
   lung's map with the template's frozen box.
+
+Models of heatmaps have no uv maps: see :mod:`training.left_out_landmarks`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from scipy.interpolate import RBFInterpolator
 from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.landmarks.template import StructureTemplate
-from DenseLandmarksLib.models.bundle import load_bundle
-from DenseLandmarksLib.models.prediction import Prediction
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
+from DenseLandmarksLib.models.prediction import Prediction, Predictor
 from DenseLandmarksLib.models.predictors.dense_shape import DenseShapePredictor, open_dense_shape
-from DenseLandmarksLib.models.registry import choose_device, find_bundle
+from DenseLandmarksLib.models.registry import choose_device, find_bundle, open_bundle
 from training.data import Case, Dataset, read_dataset
 from training.define_landmark import define_landmark
 from training.evaluation_report import group_structures
@@ -56,11 +59,12 @@ PAPER_STRUCTURE = "left_lung"
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """A test case, what the model says, and mm per pixel x, y of the stored image."""
+    """A test case, what the model says, mm per pixel x, y of the stored image, and its geometry."""
 
     case: Case
     prediction: Prediction
     mm_per_px: FloatArray
+    geometry: ImageGeometry
 
     def error_mm(self, points_grid: FloatArray, truth_px: FloatArray) -> FloatArray:
         """Distances (N,) in mm of grid positions (N, 2) from true pixel positions (N, 2)."""
@@ -74,12 +78,13 @@ class PredictedCase:
         return np.full((len(uv), 2), np.nan) if found is None else found.points
 
 
-def predict_cases(predictor: DenseShapePredictor, dataset: Dataset) -> list[PredictedCase]:
+def predict_cases(predictor: Predictor, dataset: Dataset) -> list[PredictedCase]:
     """Predict every case once."""
-    return [
-        PredictedCase(case, predictor.predict(read_image(case.image_path, case.spacing_mm)), np.array(case.spacing_mm))
-        for case in tqdm(dataset.cases, desc="predicting", leave=False)
-    ]
+    predicted = []
+    for case in tqdm(dataset.cases, desc="predicting", leave=False):
+        image = read_image(case.image_path, case.spacing_mm)
+        predicted.append(PredictedCase(case, predictor.predict(image), np.array(case.spacing_mm), image.geometry))
+    return predicted
 
 
 def relative(case: Case, points_px: FloatArray) -> FloatArray:
@@ -223,6 +228,18 @@ def in_mm(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def _by_warp_lines(of_warp: dict[str, Any]) -> list[str]:
+    """What must be known of landmarks that were looked up by the template's warp alone."""
+    share = of_warp["in_ellipse_90_share"]
+    return [
+        "",
+        f"* {len(of_warp['measured'])} landmarks, each looked up by the warp of a template that does not know it"
+        + ("." if share is None else f"; {share:.1%} of them lie in the ellipse that is to hold 90 % (k = 1)."),
+        f"* {of_warp['refused_definitions']} of {of_warp['definitions']} definitions lie too far outside of the other landmarks: a "
+        "session refuses them, they are not measured.",
+    ]
+
+
 def to_markdown(report: dict[str, Any]) -> str:
     """The report as Markdown tables."""
     lines = [f"# New landmarks: {report['model']} on {report['cases']} cases of {report['data']} {report['split']}", ""]
@@ -234,12 +251,16 @@ def to_markdown(report: dict[str, Any]) -> str:
             cells = [f"{in_mm(values['average']['mean'])} [{in_mm(low)}, {in_mm(high)}]"]
             cells += [in_mm(values["structures"][name]) for name in names]
             lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    if "by_warp" in report:
+        lines += _by_warp_lines(report["by_warp"])
     if "paper_studies" in report:
         lines += ["", "| read out of the left lung's map | looked up, mm | mean position, mm |", "|---|---|---|"]
         lines += [
             f"| {study} | {in_mm(values['looked_up_mm'])} | {in_mm(values['mean_position_mm'])} |"
             for study, values in report["paper_studies"].items()
         ]
+    if report["spacing"]["note"]:
+        lines += ["", f"* {report['spacing']['note']}"]
     return "\n".join(lines) + "\n"
 
 
@@ -254,29 +275,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run ``python -m training new-landmarks``."""
-    bundle = load_bundle(find_bundle(arguments.model))
-    bundle.need_template()  # told here for a model without one
-    predictor = open_dense_shape(bundle, choose_device(arguments.device))
-    dataset = read_dataset(arguments.data)
-    predicted = predict_cases(predictor, dataset.of_split(arguments.split))
-    report: dict[str, Any] = {
-        "model": f"{predictor.name} {predictor.version}",
-        "data": dataset.name,
-        "split": arguments.split,
-        "cases": len(predicted),
-    }
-    asked = set(predictor.template.landmark_names)
-    if asked < set(dataset.landmark_names):
-        report["held_out"] = held_out_study(predictor, dataset, predicted)
+def measure_dense_shape(bundle: Bundle, device: str, dataset: Dataset, split: str) -> dict[str, Any]:
+    """Both studies of this file, as far as model and data allow.
+
+    Raises :class:`InputError` where they allow neither.
+    """
+    predictor = open_dense_shape(bundle, choose_device(device))
+    template, named = predictor.template, set(dataset.landmark_names)
     points = {name for study in PAPER_STUDIES.values() for names in study for name in names}
-    if points <= set(dataset.landmark_names) and PAPER_STRUCTURE in predictor.template.structure_names:
-        report["paper_studies"] = paper_studies(dataset, predicted, predictor.template.structure(PAPER_STRUCTURE))
-    if len(report) == 4:
+    has_held_out = set(template.landmark_names) < named
+    has_paper = points <= named and PAPER_STRUCTURE in template.structure_names
+    if not has_held_out and not has_paper:
         raise InputError(
             "expected a model trained without some landmarks of the data, or the jsrt landmarks; this is neither. "
             "Train one with target.hold_out_every in the recipe."
         )
+    predicted = predict_cases(predictor, dataset.of_split(split))
+    report: dict[str, Any] = {}
+    if has_held_out:
+        report["held_out"] = held_out_study(predictor, dataset, predicted)
+    if has_paper:
+        report["paper_studies"] = paper_studies(dataset, predicted, template.structure(PAPER_STRUCTURE))
+    return report
+
+
+def measure_heatmap(bundle: Bundle, device: str, dataset: Dataset, split: str) -> dict[str, Any]:
+    """The study of models without uv maps; raises :class:`InputError` when the data lack landmarks that the model finds."""
+    from training.left_out_landmarks import left_out_study
+
+    missing = [name for name in bundle.landmark_names if name not in dataset.landmark_names]
+    if missing:
+        raise InputError(
+            f"expected landmarks of {dataset.name}, {bundle.name} finds {missing[0]}. Give the data that it was trained on."
+        )
+    predicted = predict_cases(open_bundle(bundle, device), dataset.of_split(split))
+    return left_out_study(bundle.need_template(), bundle.grid_size, dataset, predicted)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``python -m training new-landmarks``."""
+    bundle = load_bundle(find_bundle(arguments.model))
+    bundle.need_template()  # told here for a model without one
+    dataset = read_dataset(arguments.data)
+    measure = measure_heatmap if bundle.family.name == "heatmap" else measure_dense_shape
+    report = {
+        "model": f"{bundle.name} {bundle.version}",
+        "data": dataset.name,
+        "split": arguments.split,
+        "cases": len(dataset.of_split(arguments.split).cases),
+        "spacing": dataset.spacing,
+        **measure(bundle, arguments.device, dataset, arguments.split),
+    }
     write_report(arguments.report, report, to_markdown(report))
     return 0

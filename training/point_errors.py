@@ -105,11 +105,11 @@ def _shares(errors: FloatArray, unit: str) -> dict[str, Any]:
 
 
 def summarise_landmarks(
-    names: Sequence[str], errors: FloatArray, present: BoolArray, region_ml: FloatArray, unit: str
+    names: Sequence[str], errors: FloatArray, present: BoolArray, region: FloatArray, unit: str
 ) -> dict[str, Any]:
     """Errors (N, L) of N cases per landmark and of all, and how they go with the claimed uncertainty.
 
-    ``present`` (N, L) is what the model said of each, ``region_ml`` (N, L) the sizes of their 90 % regions, NaN where
+    ``present`` (N, L) is what the model said of each, ``region`` (N, L) the sizes of their 90 % regions, NaN where
     none is claimed. Errors are NaN where nothing was measured.
     """
     valid = np.isfinite(errors)
@@ -130,7 +130,7 @@ def summarise_landmarks(
             "image_error_mm": summarise(image_errors(errors).tolist()),
             **_rates(errors, unit),
         },
-        "spearman_uncertainty_error": plain(rank_correlation(region_ml.ravel(), errors.ravel())),
+        "spearman_uncertainty_error": plain(rank_correlation(region.ravel(), errors.ravel())),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +64,23 @@ def pyramid_of(image: MedicalImage, spacings_mm: Sequence[float], intensity: Int
 
 
 def read_volume_cases(
-    folder: Path, spacings_mm: Sequence[float], intensity: IntensityRecipe, split: str | None = None
+    folder: Path,
+    spacings_mm: Sequence[float],
+    intensity: IntensityRecipe,
+    split: str | None = None,
+    between_cases: Callable[[], None] = lambda: None,
 ) -> VolumeCases:
-    """Read the volumes of a data folder, of one split where it is named."""
+    """Read the volumes of a data folder, of one split where it is named.
+
+    ``between_cases`` is called before each and may raise what ends the reading.
+    """
     dataset: VolumeDataset = read_volume_dataset(folder)
     if split is not None:
         dataset = dataset.of_split(split)
-    pyramids = [
-        read_pyramid(case.image_path, spacings_mm, intensity)
-        for case in tqdm(dataset.cases, desc="reading volumes", unit="case", file=sys.stderr, leave=False)
-    ]
+    pyramids = []
+    for case in tqdm(dataset.cases, desc="reading volumes", unit="case", file=sys.stderr, leave=False):
+        between_cases()
+        pyramids.append(read_pyramid(case.image_path, spacings_mm, intensity))
     return VolumeCases(
         dataset.name,
         tuple(case.name for case in dataset.cases),

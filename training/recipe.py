@@ -105,8 +105,9 @@ class OptimiserRecipe:
 
     ``steps`` above 0 is the length of the run whatever the number of cases; ``epochs`` is then in how many parts it is done,
     each with a line in the log. ``decay`` ``"kernels"`` spares all but the weights of convolutions. Gradients longer than
-    ``clip``, all taken together, are shortened to it. ``"nesterov"`` is gradient descent with ``momentum``; ``"falling"``
-    halves the learning rate at 50 % of the run, and makes it a tenth at 75 % (Thaler et al. 2021).
+    ``clip``, all taken together, are shortened to it; 0 shortens none. ``"nesterov"`` is gradient descent with ``momentum``.
+    ``"falling"`` halves the learning rate at 50 % of the run, and makes it a tenth at 75 % (Thaler et al. 2021); ``"cosine"``
+    ends at a hundredth of it.
     """
 
     name: Literal["adam", "adamw", "nesterov"] = "adamw"
@@ -123,6 +124,8 @@ class OptimiserRecipe:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
+        if not self.clip >= 0:
+            raise InputError(f"expected optimiser.clip of 0, for none, or above, got {self.clip:g}. Change the recipe.")
         if self.steps < 0 or self.steps % max(self.epochs, 1):
             raise InputError(
                 f"expected optimiser.steps to be a multiple of optimiser.epochs ({self.epochs}), got {self.steps}. "

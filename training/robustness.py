@@ -15,8 +15,10 @@ from tqdm import tqdm
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.geometry.view import MIRRORED
 from DenseLandmarksLib.models.prediction import Prediction, Predictor
-from training.alterations import ALTERATIONS, VIEWS_TO_NOTICE, Alteration, seen_through
+from DenseLandmarksLib.models.predictors.heatmap import HeatmapPredictor
+from training.alterations import ALTERATIONS, VIEWS_TO_NOTICE, Alteration, of_other_side, seen_through
 from training.data import Case, Dataset, read_dataset
 from training.evaluate import contour_structures, measure_case, read_case
 from training.evaluation_report import CaseMeasurement, build_report
@@ -65,10 +67,23 @@ def measure_alteration(
     }
 
 
+def _knows_either_side(predictor: Predictor) -> bool:
+    return isinstance(predictor, HeatmapPredictor) and predictor.reading.either_side
+
+
+def alterations_for(predictor: Predictor, dataset: Dataset) -> dict[str, Alteration]:
+    """What a model must stand, by name."""
+    if not _knows_either_side(predictor):
+        return ALTERATIONS
+    return {**ALTERATIONS, "mirrored": of_other_side(dataset.landmark_names, dataset.landmark_structures)}
+
+
 def measure_views(predictor: Predictor, dataset: Dataset) -> list[dict[str, Any]]:
-    """For turned and mirrored images: how many are flagged, and how many with the right advice."""
+    """For images that a model cannot see as they are: how many are flagged, and how many with the right advice."""
     rows = []
     for view in VIEWS_TO_NOTICE:
+        if view == MIRRORED and _knows_either_side(predictor):
+            continue
         flagged = advised = 0
         for case in dataset.cases:
             altered, _ = seen_through(view)(read_case(case, dataset), case.points_px, _random(case, str(view)))
@@ -113,7 +128,9 @@ def measure_robustness(predictor: Predictor, dataset: Dataset, foreign: Sequence
         "flagged": sum(not prediction.plausibility.plausible for prediction in plain),
         "alterations": [
             measure_alteration(predictor, dataset, plain, name, alteration)
-            for name, alteration in tqdm(ALTERATIONS.items(), desc="alterations", file=sys.stderr)
+            for name, alteration in tqdm(
+                alterations_for(predictor, dataset).items(), desc="alterations", file=sys.stderr
+            )
         ],
         "views": measure_views(predictor, dataset),
         "foreign": [measure_foreign(predictor, folder) for folder in foreign],

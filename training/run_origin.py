@@ -30,12 +30,7 @@ class TaskOfCases(Task, Protocol):
 
 
 def origin_of(cases: GridCases | VolumeCases, parent: Bundle | None) -> dict[str, Any]:
-    """What says whether a run is begun with the same again, as plain JSON types.
-
-    The points count to a thousandth of their unit: another machine may bring them to the grid with another last bit.
-    """
-    points = cases.points_lps_mm if isinstance(cases, VolumeCases) else cases.points
-    rounded = np.round(np.nan_to_num(points, nan=-1e6), 3) + 0.0  # without a zero below zero
+    """What says whether a run is begun with the same again, as plain JSON types."""
     return {
         "start_from": None
         if parent is None
@@ -44,9 +39,16 @@ def origin_of(cases: GridCases | VolumeCases, parent: Bundle | None) -> dict[str
             "name": cases.data_name,
             "cases": list(cases.names),
             "landmarks": list(cases.landmark_names),
-            "points": hashlib.sha256(rounded.astype("<f8").tobytes()).hexdigest(),
+            "points": digest_of_points(cases),
         },
     }
+
+
+def digest_of_points(cases: GridCases | VolumeCases) -> str:
+    """Of all landmarks, to a thousandth of their unit: another machine may bring them to the grid with another last bit."""
+    points = cases.points_lps_mm if isinstance(cases, VolumeCases) else cases.points
+    rounded = np.round(np.nan_to_num(points, nan=-1e6), 3) + 0.0  # without a zero below zero
+    return hashlib.sha256(rounded.astype("<f8").tobytes()).hexdigest()
 
 
 def write_origin(output: Path, origin: dict[str, Any]) -> None:

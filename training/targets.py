@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,13 @@ def make_template(cases: GridCases, recipe: TargetRecipe) -> Template:
     return build_template(contours, names, (height * size, width * size), recipe.chart, recipe.align_template)
 
 
-def make_targets(cases: GridCases, template: Template, recipe: TargetRecipe) -> Targets:
-    """Masks, uv maps and landmark coordinates of every case; raises :class:`InputError` for those of another template."""
+def make_targets(
+    cases: GridCases, template: Template, recipe: TargetRecipe, between_cases: Callable[[], None] = lambda: None
+) -> Targets:
+    """Masks, uv maps and landmark coordinates of every case; raises :class:`InputError` for those of another template.
+
+    ``between_cases`` is called before the maps of each are drawn and may raise what ends it.
+    """
     size = (cases.images.shape[1], cases.images.shape[2])
     names = template.structure_names
     added = [structure.landmark_names[len(structure.points_mm) :] for structure in template.structures]
@@ -108,6 +113,7 @@ def make_targets(cases: GridCases, template: Template, recipe: TargetRecipe) -> 
                     point_weights[:, s, column] = cases.weights[:, row]
         annotated[:, s] = np.isfinite(cases.points[:, contour]).all(axis=(1, 2))
     for m in range(count):
+        between_cases()
         for s in np.flatnonzero(annotated[m]).tolist():
             masks[m, s] = polygon_mask(cases.points[m, rows[s][0]], size)
             annotated[m, s] = masks[

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,9 @@ class Task(Protocol):
         ...
 
 
+# What to do where training leads to values that are no numbers.
+ADVICE = "Lower optimiser.learning_rate, or train with precision float32."
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -97,7 +101,7 @@ def build_optimiser(parameters: Any, recipe: OptimiserRecipe, steps: int) -> tup
         return optimiser, LambdaLR(
             optimiser, lambda done: 1.0 if done < steps / 2 else 0.5 if done < 0.75 * steps else 0.1
         )
-    return optimiser, CosineAnnealingLR(optimiser, T_max=steps, eta_min=1e-5)
+    return optimiser, CosineAnnealingLR(optimiser, T_max=steps, eta_min=recipe.learning_rate / 100)
 
 
 def running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
@@ -119,8 +123,9 @@ def running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
 class Trainer:
     """The state of one run; everything that changes is in :meth:`state`."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, advice: str = ADVICE) -> None:
+        """``advice``, a sentence, says what to do where training leads to values that are no numbers."""
+        self.task, self._advice = task, advice
         torch.manual_seed(task.seed)
         optimiser = task.optimiser
         self.network = task.new_network().to(task.device)
@@ -177,7 +182,9 @@ class Trainer:
         return islice(chain.from_iterable(of_passes), self.steps_per_epoch)
 
     def run_epoch(self, between_steps: Callable[[int], None] = lambda step: None) -> dict[str, float]:
-        """Train one epoch; returns the mean of each loss term. Raises :class:`InputError` when the loss is no number.
+        """Train one epoch; returns the mean of each loss term.
+
+        Raises :class:`InputError` when the loss, its gradient or a weight is no finite number; the epoch then does not count.
 
         ``between_steps`` is called before each step with its number in the epoch, and may raise what ends it.
         """
@@ -193,22 +200,32 @@ class Trainer:
             if self._anchors:
                 terms = {**terms, "pull": self._pulled()}
                 loss = loss + terms["pull"]
-            if not torch.isfinite(loss):
-                raise InputError(
-                    f"expected a finite loss, got {float(loss.detach())} in epoch {self.epoch}. Lower optimiser.learning_rate, or "
-                    "train with precision float32."
-                )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.task.optimiser.clip)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.task.optimiser.clip or math.inf)
+            # Both at once: each look at a number waits for the graphics card.
+            if not torch.isfinite(loss.detach() + norm):
+                self._raise_not_finite(loss.detach(), norm)
             self.optimiser.step()
             self.schedule.step()
             if self.average is not None:
                 self.average.update_parameters(self.network)
             for name, term in {"loss": loss, **terms}.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / steps
+        self._check_weights()
         self.epoch += 1
         return sums
+
+    def _raise_not_finite(self, loss: Tensor, norm: Tensor) -> NoReturn:
+        what, value = ("loss", loss) if not torch.isfinite(loss) else ("gradient", norm)
+        raise InputError(f"expected a finite {what}, got {float(value)} in epoch {self.epoch}. {self._advice}")
+
+    def _check_weights(self) -> None:
+        """What a checkpoint or a bundle is made of; a step from finite gradients may still be too long for a number."""
+        states = [network.state_dict() for network in (self.network, self.best_network)]
+        floats = [value for state in states for value in state.values() if value.is_floating_point()]
+        if floats and not torch.stack([torch.isfinite(value).all() for value in floats]).all():
+            raise InputError(f"expected finite weights, got others after epoch {self.epoch}. {self._advice}")
 
 
 def start_with(trainer: Trainer, parent: Bundle) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.decide_landmarks import check_name
+from DenseLandmarksLib.annotation.worklist import open_landmarks
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 
@@ -64,13 +65,22 @@ def start_blind(state: CaseState, landmarks: Sequence[tuple[str, str]]) -> CaseS
     ).with_predicted(fresh)
 
 
+def left_to_place(state: CaseState) -> tuple[str, ...]:
+    """What a person was asked for and did not decide yet, in a case for comparison of which no prediction was shown.
+
+    None are left in any other case.
+    """
+    return open_landmarks(state) if state.is_chosen_for_comparison and state.answer is None else ()
+
+
 def refuse_prediction(state: CaseState) -> None:
-    """Raise :class:`InputError` where a prediction would end a comparison before it began."""
-    is_decided = any(review in _DECIDED for review in state.landmarks.review)
-    if state.is_chosen_for_comparison and state.answer is None and not is_decided:
+    """Raise :class:`InputError` where a prediction would end a comparison before all that was asked for is decided."""
+    left = left_to_place(state)
+    if left:
         raise InputError(
-            "expected at least one landmark placed in a case chosen for comparison, got none: once a prediction was "
-            "seen it would not be blind any more. Place landmarks first."
+            f"expected all landmarks of a case chosen for comparison decided, got {len(left)} of {len(state.landmarks)} that "
+            "are not: once a prediction was seen they would not be blind any more. Place them, or mark them absent or "
+            "unsure, first."
         )
 
 

@@ -181,6 +181,14 @@ def read_journal(folder: Path) -> JournalContents:
     return JournalContents(folder, header, history, saved_revision, damage, end)
 
 
+def journals_of(folder: Path) -> Iterator[JournalContents]:
+    """What the journals inside ``folder`` hold that no process has in use, discarded ones too.
+
+    Raises :class:`InputError` for one that cannot be read.
+    """
+    return (read_journal(path.parent) for path in sorted(folder.glob(f"*/{_FILE}")) if not is_locked(path))
+
+
 def abandoned_journals(folder: Path) -> list[Path]:
     """Journals inside ``folder`` that no process has in use, the newest first; hidden ones were discarded."""
     found = [path.parent for path in folder.glob(f"[!.]*/{_FILE}") if not is_locked(path)]

@@ -55,8 +55,8 @@ class PredictionRequest:
     ) -> None:
         """Ask for the prediction of the session's image. The ``client`` must have no other request meanwhile.
 
-        Raises :class:`InputError` where there is no such model, where it is for another kind of image, and where nothing
-        is placed yet in a case chosen for comparison.
+        Raises :class:`InputError` where there is no such model, where it is for another kind of image, and where something
+        is still to be placed in a case chosen for comparison.
         """
         refuse_prediction(session.state)
         self._session, self._client = session, client

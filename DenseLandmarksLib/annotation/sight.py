@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from DenseLandmarksLib.annotation import edits
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.edits import Edit
-from DenseLandmarksLib.annotation.library.case import LibraryCase, one_line
+from DenseLandmarksLib.annotation.journal import journals_of
+from DenseLandmarksLib.annotation.library.case import LibraryCase
+from DenseLandmarksLib.errors import InputError
 
 _MAY_BE_BLIND = edits.Move | edits.Place | edits.Absent | edits.Import
 
@@ -19,9 +22,14 @@ class Sight:
     def __init__(self, base: CaseState, case: LibraryCase, who: str) -> None:
         """``base`` is the state in which the session of ``who`` begins."""
         self._case, self._who = case, who
-        self._was_told = _was_told(case, who)
+        self._was_told = case.was_shown_to(who)
         self._has_seen = self._was_told or base.answer is not None
         self._has_begun = False
+
+    @property
+    def has_seen(self) -> bool:
+        """Whether a prediction was in sight, also where it was taken back."""
+        return self._has_seen
 
     def look(self, state: CaseState) -> None:
         """The person sees this state."""
@@ -33,7 +41,7 @@ class Sight:
         Raises :class:`~DenseLandmarksLib.errors.InputError` as :func:`~.apply_edit.apply_edit` does.
         """
         if who != self._who:
-            self._who, self._was_told = who, self._was_told or _was_told(self._case, who)
+            self._who, self._was_told = who, self._was_told or self._case.was_shown_to(who)
             self._has_seen = self._has_seen or self._was_told
         self.look(before)
         after = apply_edit(before, edit)
@@ -63,8 +71,21 @@ class Sight:
         self._has_seen = self._has_seen or isinstance(edit, edits.Seen)
 
 
-def _was_told(case: LibraryCase, who: str) -> bool:
-    """Whether a person saved the case with a prediction after it was begun blind; earlier revisions are open to them too."""
-    return any(
-        info.is_chosen_for_comparison and bool(info.model) and info.who == one_line(who) for info in case.saved_since(0)
-    )
+def has_seen(case: LibraryCase, who: str, journals: Path) -> bool:
+    """Whether a person had a prediction of a case in sight, as far as its revisions and their ``journals`` still tell.
+
+    What was discarded tells too. Of a journal that cannot be read nobody knows: it counts as one that tells so.
+    """
+    if case.was_shown_to(who):
+        return True
+    try:
+        for work in journals_of(journals):
+            if work.header.library == case.library_id:
+                base, _ = case.load(work.header.base_revision)
+                sight = Sight(base, case, work.header.who)
+                sight.replay(base, work.history.edits)
+                if sight.has_seen:
+                    return True
+    except InputError:
+        return True
+    return False

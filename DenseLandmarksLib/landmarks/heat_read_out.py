@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 HeatKind = Literal["regression", "distribution"]
 
-# Pixels to each side of the maximum whose mean is the position in a distribution: finding 15 of the papers has 7 x 7.
+# Pixels to each side of the maximum whose mean is the position in a distribution: 7 x 7 in the plane.
 MEAN_REACH = 3
 # Pixels to each side over which the covariance is taken: 97 % of a Gaussian whose sigma is 3 pixels, in the plane.
 SPREAD_REACH = 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from DenseLandmarksLib.landmarks.template import Template
 
@@ -16,15 +17,20 @@ def name_of_other_side(name: str) -> str:
 
 
 def names_of_other_side(template: Template) -> tuple[str, ...]:
-    """The names (L,) of the template's landmarks in the mirror image of the anatomy that it is of.
+    """The names (L,) of the template's landmarks in the mirror image of the anatomy that it is of."""
+    structures = [structure.name for structure in template.structures for _ in structure.landmark_names]
+    return names_in_mirror(template.landmark_names, structures)
+
+
+def names_in_mirror(names: Sequence[str], structures: Sequence[str]) -> tuple[str, ...]:
+    """What landmarks called ``names`` (L,), which lie on ``structures`` (L,), are called in the mirror.
 
     A landmark whose counterpart is not on the same structure keeps its name: its template coordinate would mean nothing
     on another.
     """
-    names = []
-    for structure in template.structures:
-        known = set(structure.landmark_names)
-        for name in structure.landmark_names:
-            other = name_of_other_side(name)
-            names.append(other if other in known else name)
-    return tuple(names)
+    known = set(zip(names, structures, strict=True))
+    others = [name_of_other_side(name) for name in names]
+    return tuple(
+        other if (other, structure) in known else name
+        for name, other, structure in zip(names, others, structures, strict=True)
+    )

@@ -6,6 +6,7 @@ landmarks form no shape of the kind, masks and landmarks contradict each other, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,6 +28,8 @@ DOUBTS = {
 NOTHING_MM = 1000.0
 # Overlaps are counted on every second pixel of every second row, which costs a quarter.
 EVERY = 2
+# Of landmarks that were read one by one, this share must form the shape: one peak on something else is no other shape.
+SHAPING = 0.75
 
 
 def measure_plausibility(
@@ -70,24 +73,53 @@ def measure_heat_plausibility(
 ) -> dict[str, float]:
     """The measures of landmarks (N, 2) of the template, grid pixels, that were read out of heatmaps.
 
-    ``shape_residual_mm`` as above, over the landmarks that were ``found`` (N,). ``peak_weakness`` : what the ``strength``
-    (N,) of the peaks lacks to 1, the median of all landmarks.
+    ``shape_residual_mm`` as above, of the landmarks that were ``found`` (N,), told by the :data:`SHAPING` of them that form
+    the shape best. ``peak_weakness`` : what the ``strength`` (N,) of the peaks lacks to 1, the median of all landmarks.
     """
     known = np.concatenate([structure.position_at(structure.landmark_uv) for structure in template.structures])
     mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
     residual = NOTHING_MM
     # Two points fit every other two.
     if found.sum() > 2:
-        residual = _shape_residual(known[found], points[found] * mm_per_pixel)[0]
+        residual = _trimmed_residual(known[found], points[found] * mm_per_pixel)
     return {"shape_residual_mm": residual, "peak_weakness": float(np.clip(1 - np.median(strength), 0, 1))}
 
 
 def _shape_residual(shape: NDArray[np.float64], image: NDArray[np.float64]) -> tuple[float, float]:
     """How far ``image`` (N, 2) is off ``shape`` (N, 2) under the best similarity, at the shape's size, and its scale."""
-    scale, rotation, shift = umeyama(shape, image)
+    squares, scale = _misfit(shape, image, np.ones(len(shape), bool))
+    return min(float(np.sqrt(squares.mean())), NOTHING_MM), scale
+
+
+def _trimmed_residual(shape: NDArray[np.float64], image: NDArray[np.float64]) -> float:
+    """As :func:`_shape_residual` has it, but told by the points that fit best: least trimmed squares (Rousseeuw 1984).
+
+    From the fit to all on, each fit is to those that fitted best before, which never fits them worse (P. J. Rousseeuw and
+    K. Van Driessen, 2006). What is cut off is made good as if all were off by the same normal distribution.
+    """
+    count = max(math.ceil(SHAPING * len(shape)), 3)
+    kept = np.ones(len(shape), bool)
+    for _ in range(len(shape)):
+        squares, _scale = _misfit(shape, image, kept)
+        before, kept = kept, np.zeros(len(shape), bool)
+        kept[np.argsort(squares, kind="stable")[:count]] = True
+        if np.array_equal(kept, before):
+            break
+    share = count / len(shape)
+    lost = 1 - share
+    # The mean of the smallest share of values that are exponentially distributed, as squared lengths in the plane are.
+    of_all = 1.0 if not lost else 1 + lost / share * math.log(lost)
+    return min(float(np.sqrt(squares[kept].mean() / of_all)), NOTHING_MM)
+
+
+def _misfit(
+    shape: NDArray[np.float64], image: NDArray[np.float64], fitted: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
+    """Squared distances (N,) at the shape's size under the similarity that fits those ``fitted`` (N,) best, and its scale."""
+    scale, rotation, shift = umeyama(shape[fitted], image[fitted])
     scale = max(scale, 1e-6)
     misfit = image - (scale * shape @ rotation.T + shift)
-    return min(float(np.sqrt((misfit**2).sum(axis=1).mean())) / scale, NOTHING_MM), scale
+    return (misfit**2).sum(axis=1) / scale**2, scale
 
 
 def doubts_of(measures: Mapping[str, float], limits: Mapping[str, float]) -> tuple[str, ...]:

@@ -45,6 +45,16 @@ def convex_hull(points: ArrayLike) -> NDArray[np.float64]:
         return np.zeros((0, 2))
 
 
+def distance_outside(contour: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
+    """How far (N,) positions (N, 2) lie outside of the closed polygon (P, 2), P > 0; 0 inside."""
+    start, points = np.asarray(contour, np.float64), np.asarray(points, np.float64)
+    edge = np.roll(start, -1, axis=0) - start
+    length2 = np.maximum((edge**2).sum(axis=1), 1e-300)
+    along = np.clip(((points[:, None] - start) * edge).sum(axis=2) / length2, 0, 1)
+    away = np.linalg.norm(points[:, None] - (start + along[:, :, None] * edge), axis=2).min(axis=1)
+    return np.where(contains(start, points), 0.0, away)
+
+
 def contour_tangents(contour: ArrayLike) -> NDArray[np.float64]:
     """Unit tangents (P, D) of a closed contour (P, D): from each point's previous to its next point.
 

@@ -99,6 +99,11 @@ class Warp:
         """Whether nothing moves."""
         return not len(self.centres)
 
+    @property
+    def spacing(self) -> float:
+        """Median distance from a point of the corrected image to its nearest neighbour."""
+        return self.radius / RADIUS
+
     def backward(self, points: ArrayLike) -> FloatArray:
         """Predicted positions (N, D) of corrected positions (N, D)."""
         points = np.asarray(points, np.float64)

@@ -122,7 +122,7 @@ class BundleDescription:
 
     @property
     def knows_either_side(self) -> bool:
-        """Whether it looks at the mirror image itself where only that is like what it knows."""
+        """Whether it looks at the mirror image itself where that is more like what it knows."""
         return self.inference.get("either_side") is True
 
     @property
@@ -184,7 +184,8 @@ def save_bundle(
 
     ``files`` are those of its family, by name: ``{TEMPLATE: template.to_json()}``, ``{JOINT_SHAPE: json.dumps(shape)}``.
 
-    Raises ``ValueError`` for files of another family.
+    Raises ``ValueError`` for files of another family, and :class:`InputError`, with nothing written, for weights that are no
+    finite numbers in 16 bits.
     """
     from safetensors.numpy import save
 
@@ -193,11 +194,17 @@ def save_bundle(
         raise ValueError(
             f"a bundle of the family {family.name} needs {', '.join(family.files)}, got {', '.join(files)}"
         )
+    # In row-major order: safetensors writes what lies in memory, which of volume networks is another.
+    with np.errstate(over="ignore"):
+        half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
+    wrong = [name for name, value in half.items() if not np.isfinite(value).all()]
+    if wrong:
+        raise InputError(
+            f"expected weights that are finite numbers in 16 bits, got others in {wrong[0]}. Train again with a lower learning rate."
+        )
     write_json(folder / INFERENCE, inference)
     for name, text in files.items():
         write_text(folder / name, text)
-    # In row-major order: safetensors writes what lies in memory, which of volume networks is another.
-    half = {name: np.ascontiguousarray(value, np.float16) for name, value in weights.items()}
     with write_beside_and_rename(folder / WEIGHTS) as beside:
         beside.write_bytes(save(half))
     write_text(folder / CARD, card)

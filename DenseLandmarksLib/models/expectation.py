@@ -34,6 +34,10 @@ class Expectation:
         lists = {name: tuple(map(str, raw.get(name, ()))) for name in LISTS}
         return cls(**lists, laterality=str(raw.get("laterality", "")))
 
+    def is_told_side(self, acquisition: Acquisition) -> bool:
+        """Whether a file states the side, and the model knows which one it was trained on."""
+        return bool(self.laterality and acquisition.laterality)
+
     def doubts(self, acquisition: Acquisition) -> tuple[str, ...]:
         """What a file states that does not fit this model, a clause each."""
         doubts = []

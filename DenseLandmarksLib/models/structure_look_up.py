@@ -156,7 +156,8 @@ class StructureLookUp:
             outside[:] = False
         elif outside.any():
             points[outside] = self.template_warp.positions(uv[outside])
-            covariance[outside] = self.template_warp.error**2 / 2 * np.eye(2)
+            error = self.template_warp.error_at(uv[outside])
+            covariance[outside] = error[:, None, None] ** 2 / 2 * np.eye(2)
         return points, covariance, [Method.TEMPLATE_WARP if out else Method.UV_MAP for out in outside]
 
     @property

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from DenseLandmarksLib.annotation.retraining.comparison import NOT_WORSE
 from DenseLandmarksLib.annotation.retraining.lessons import Lessons
+from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.panel.curve_views import CurveViews
 from DenseLandmarksLib.panel.frame import Frame
 from DenseLandmarksLib.panel.original_cases_row import OriginalCasesRow
@@ -84,7 +85,7 @@ class RetrainSection:
             return _("Counting what there is to learn from …")
         if not lessons.is_anything:
             return " ".join(
-                (_("Nothing to learn from yet: decide landmarks of a case, and save it."), *_compared(lessons))
+                (_("Nothing to learn from yet: decide landmarks of a case, and save it."), *self._compared(lessons))
             )
         line = _(
             "To learn from: {corrected} corrected, {placed} placed, {verified} verified and {absent} absent landmarks in "
@@ -96,7 +97,20 @@ class RetrainSection:
             absent=lessons.absent,
             cases=lessons.cases,
         )
-        return " ".join((line, *_compared(lessons)))
+        return " ".join((line, *self._compared(lessons)))
+
+    def _compared(self, lessons: Lessons) -> tuple[str, ...]:
+        """What there is to compare versions of the chosen model on, and what is lacking."""
+        model, lines = chosen_model(self._panel.parameters.model).description, list[str]()
+        if model is not None:
+            lines.append(
+                _("{count} of {needed} cases to compare versions on.").format(
+                    count=lessons.for_comparison(model), needed=lessons.needed
+                )
+            )
+        if lessons.unreadable:
+            lines.append(_("{count} cases cannot be read.").format(count=lessons.unreadable))
+        return tuple(lines)
 
     def _show_curves(self) -> None:
         ui, retraining, is_on = self._ui, self._bench.retraining, self._curves.is_on
@@ -169,21 +183,6 @@ class RetrainSection:
 
     def _annotate_blind(self) -> None:
         self._bench.annotate_blind(self._panel.parameters.model)
-
-
-def _compared(lessons: Lessons) -> tuple[str, ...]:
-    """What there is to compare versions on, and what is lacking."""
-    line = _("{count} of {needed} cases to compare versions on.").format(
-        count=lessons.for_comparison, needed=lessons.needed
-    )
-    return (
-        (line,)
-        if not lessons.unreadable
-        else (
-            line,
-            _("{count} cases cannot be read.").format(count=lessons.unreadable),
-        )
-    )
 
 
 def _set(widget: Any, name: str, value: Any) -> None:

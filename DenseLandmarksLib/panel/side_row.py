@@ -109,8 +109,9 @@ class SideRow:
         return None if parameters is None else chosen_model(parameters.model).description
 
     @property
-    def _knows_either_side(self) -> bool:
-        return self._model is not None and self._model.knows_either_side
+    def _looks_at_either_side(self) -> bool:
+        model, said = self._model, self._acquisition or Acquisition()
+        return model is not None and model.knows_either_side and not model.expectation.is_told_side(said)
 
     def _chosen_view(self, turn_deg: int | None, flip: bool | None) -> tuple[View, str]:
         model = self._model
@@ -145,15 +146,15 @@ class SideRow:
         saw = None if state is None or state.answer is None else state.answer.prediction.view
         will, reason = self._chosen_view(*self._wished)
         because = f" ({reason})" if reason else ""
-        chooses = self._wished == _AUTOMATIC and self._knows_either_side
+        chooses = self._wished == _AUTOMATIC and self._looks_at_either_side
         if saw is None and chooses:
-            return _("The model will see it {view}, or mirrored where only that looks right.").format(
+            return _("The model will see it {view}, or mirrored where that looks better.").format(
                 view=f"{will}{because}"
             )
         if saw is None:
             return _("The model will see it {view}.").format(view=f"{will}{because}")
         if chooses and saw == will.then(MIRRORED):
-            return _("The model saw it {view}: it knows either side, and only this one looked right.").format(view=saw)
+            return _("The model saw it {view}: it knows either side, and this one looked better.").format(view=saw)
         if saw == will:
             return _("The model saw it {view}.").format(view=f"{will}{because}")
         return _("The model saw it {view}; next time {next}.").format(view=saw, next=f"{will}{because}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from DenseLandmarksLib.annotation.blind import left_to_place
 from DenseLandmarksLib.annotation.library.comparison import landmarks_to_place, next_for_comparison
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import read_description
@@ -17,19 +18,21 @@ if TYPE_CHECKING:
 def annotate_blind(bench: Workbench, model: str) -> CaseInScene | None:
     """Save the case in hand and open one for comparison, with some of the model's landmarks to be placed.
 
-    What is to be done is told; ``None`` where the library has no case left for it. Raises :class:`InputError`, in one line,
-    where there is no such model and where a case cannot be saved or opened.
+    One that the person began and did not finish goes on. What is to be done is told; ``None`` where the library has no case
+    left for it. Raises :class:`InputError`, in one line, where there is no such model and where a case cannot be saved or
+    opened.
     """
     description = read_description(find_bundle(model))
     library = bench.need_library()
     if bench.case is not None and bench.case.settle() and bench.case.session.unsaved:
         bench.case.save()  # what was decided in it counts: its patient is none to compare models on
-    seen = [case.session.case.id for case in bench.desk.cases if case.session.state.answer is not None]
-    case_id = next_for_comparison(library, description.is_for_radiographs, seen)
+    case_id = next_for_comparison(
+        library, description.is_for_radiographs, bench.desk.has_seen, bench.who, description.landmark_names
+    )
     if case_id is None:
         bench.tell(
             f"{library.name}: no case is left for comparison. It needs one in which nobody decided anything, of a patient of "
-            "whom nobody did; add more images."
+            "whom nobody did, and whose prediction you have not seen; add more images."
         )
         return None
     opened = bench.open_case(case_id)
@@ -39,9 +42,13 @@ def annotate_blind(bench: Workbench, model: str) -> CaseInScene | None:
             f"expected a case without lost work, got {session.case.name}, which has some. Recover or discard it, and annotate "
             "blind again."
         )
-    session.start_blind(landmarks_to_place(description.landmark_names, description.landmark_structures, case_id))
+    left, total = left_to_place(session.state), len(session.state.landmarks)
+    if not 0 < len(left) < total:  # else it was begun
+        session.start_blind(landmarks_to_place(description.landmark_names, description.landmark_structures, case_id))
+        left, total = left_to_place(session.state), len(session.state.landmarks)
+    which = f"these {total} landmarks" if len(left) == total else f"the {len(left)} of {total} landmarks that are left"
     bench.tell(
-        f"{session.case.name}: place these {len(session.state.landmarks)} landmarks, or mark them absent or unsure. The "
-        "prediction stays hidden until you ask for it; what you change after that is no longer compared."
+        f"{session.case.name}: place {which}, or mark them absent or unsure: no prediction is shown before, and the case "
+        "counts when all are decided. What you change after a prediction is no longer compared."
     )
     return opened

@@ -77,7 +77,7 @@ def draw_form() -> None:
         _button(
             "Annotate blind",
             "annotate_blind",
-            "Open a case to compare versions on: place some landmarks before any prediction is shown.",
+            "Open a case to compare versions on: no prediction is shown before all landmarks that it asks for are decided.",
             "why_not_blind",
         )
 

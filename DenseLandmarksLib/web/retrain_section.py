@@ -9,6 +9,7 @@ from trame.widgets import html
 from DenseLandmarksLib.annotation.retraining.comparison import NOT_WORSE, Comparison, signed
 from DenseLandmarksLib.annotation.retraining.curves import Curves
 from DenseLandmarksLib.annotation.retraining.lessons import Lessons
+from DenseLandmarksLib.models.chosen_model import chosen_model
 from DenseLandmarksLib.web.curve_chart import chart
 from DenseLandmarksLib.web.original_cases_row import OriginalCasesRow
 from DenseLandmarksLib.web.retrain_form import draw_form
@@ -75,13 +76,22 @@ class RetrainSection:
             return "Counting what there is to learn from …"
         if not lessons.is_anything:
             return " ".join(
-                ("Nothing to learn from yet: decide landmarks of a case, and save it.", *_compared(lessons))
+                ("Nothing to learn from yet: decide landmarks of a case, and save it.", *self._compared(lessons))
             )
         line = (
             f"To learn from: {lessons.corrected} corrected, {lessons.placed} placed, {lessons.verified} verified and "
             f"{lessons.absent} absent landmarks in {lessons.cases} cases."
         )
-        return " ".join((line, *_compared(lessons)))
+        return " ".join((line, *self._compared(lessons)))
+
+    def _compared(self, lessons: Lessons) -> tuple[str, ...]:
+        """What there is to compare versions of the chosen model on, and what is lacking."""
+        model, lines = chosen_model(self._frame.chosen("model")).description, list[str]()
+        if model is not None:
+            lines.append(f"{lessons.for_comparison(model)} of {lessons.needed} cases to compare versions on.")
+        if lessons.unreadable:
+            lines.append(f"{lessons.unreadable} cases cannot be read.")
+        return tuple(lines)
 
     def _draw_curves(self, curves: Curves) -> list[dict[str, Any]]:
         if self._charts is None or self._charts[0] != curves:
@@ -146,9 +156,3 @@ def _mm(length: float | None) -> str:
 
 def _change(length_mm: float) -> str:
     return f"{signed(length_mm)} mm"
-
-
-def _compared(lessons: Lessons) -> tuple[str, ...]:
-    """What there is to compare versions on, and what is lacking."""
-    line = f"{lessons.for_comparison} of {lessons.needed} cases to compare versions on."
-    return (line,) if not lessons.unreadable else (line, f"{lessons.unreadable} cases cannot be read.")

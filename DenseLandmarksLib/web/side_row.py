@@ -71,13 +71,13 @@ class SideRow:
         saw = None if state is None or state.answer is None else state.answer.prediction.view
         will, reason = self._chosen_view(self._wish)
         how = f"{will} ({reason})" if reason else f"{will}"
-        chooses = self._wish == (None, None) and self._knows_either_side
+        chooses = self._wish == (None, None) and self._looks_at_either_side
         if saw is None and chooses:
-            return f"The model will see it {how}, or mirrored where only that looks right."
+            return f"The model will see it {how}, or mirrored where that looks better."
         if saw is None:
             return f"The model will see it {how}."
         if chooses and saw == will.then(MIRRORED):
-            return f"The model saw it {saw}: it knows either side, and only this one looked right."
+            return f"The model saw it {saw}: it knows either side, and this one looked better."
         return f"The model saw it {how}." if saw == will else f"The model saw it {saw}; next time {how}."
 
     def _set_view(self, turn: str, flip: str) -> None:
@@ -111,8 +111,9 @@ class SideRow:
         return chosen_model(self._frame.chosen("model")).description
 
     @property
-    def _knows_either_side(self) -> bool:
-        return self._model is not None and self._model.knows_either_side
+    def _looks_at_either_side(self) -> bool:
+        model, said = self._model, self._acquisition or Acquisition()
+        return model is not None and model.knows_either_side and not model.expectation.is_told_side(said)
 
     def _chosen_view(self, wish: Wish) -> tuple[View, str]:
         model = self._model

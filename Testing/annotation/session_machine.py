@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from DenseLandmarksLib.annotation.blind import left_to_place
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
@@ -266,6 +267,16 @@ class SessionMachine(RuleBasedStateMachine):
         self.command(lambda: self.session.start_blind([(name, STRUCTURE_OF[name]) for name in names]), {})
         if is_first and self.session.state.is_chosen_for_comparison and self.session.state.answer is None:
             self.expected.has_seen = False
+
+    @rule()
+    def decide_what_is_left_to_place(self) -> None:
+        state = self.session.state
+        unsure = {
+            name: (state.landmarks.presence[state.landmarks.names.index(name)], Review.UNSURE)
+            for name in left_to_place(state)
+        }
+        if unsure:
+            self.command(lambda: self.session.mark_unsure(*unsure), self.expected.now | unsure)
 
     @rule(which=st.integers(0, len(ANSWERS) - 1))
     def take_a_prediction(self, which: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from DenseLandmarksLib.annotation.apply_edit import apply_edit
+from DenseLandmarksLib.annotation.blind import left_to_place
 from DenseLandmarksLib.annotation.case_state import CaseState, ModelAnswer
 from DenseLandmarksLib.annotation.edits import (
     Absent,
@@ -28,6 +29,7 @@ from DenseLandmarksLib.annotation.edits import (
 from DenseLandmarksLib.annotation.imports.imported_landmarks import ImportedLandmarks
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
+from DenseLandmarksLib.annotation.sight import has_seen
 from DenseLandmarksLib.annotation.worklist import has_open, open_landmarks
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
@@ -39,6 +41,7 @@ from Testing.annotation.perfect_answer import chest_image, perfect_answer
 A, B, C = "right_lung_10", "heart_03", "left_lung_10"
 STRUCTURE = {A: "right_lung", B: "heart", C: "left_lung"}
 TO_PLACE = tuple(STRUCTURE.items())
+ONE = TO_PLACE[:1]
 HERE, THERE = (40.0, 60.0, 0.0), (42.0, 61.0, 0.0)
 
 
@@ -179,16 +182,26 @@ def test_what_is_to_be_placed_has_names(fresh: CaseState, landmarks: tuple[tuple
         after(fresh, StartBlind(landmarks))
 
 
-def test_a_prediction_waits_for_the_first_landmark(fresh: CaseState, take: TakePrediction) -> None:
+def test_a_prediction_waits_until_all_that_was_asked_for_is_decided(fresh: CaseState, take: TakePrediction) -> None:
     begun = after(fresh, StartBlind(TO_PLACE))
-    for state in (begun, after(begun, Unsure((A,)))):
-        with pytest.raises(InputError, match="at least one landmark placed"):
+    for state, left in ((begun, 3), (after(begun, Unsure((A,))), 2), (after(begun, place(A), Absent((B,))), 1)):
+        assert len(left_to_place(state)) == left
+        with pytest.raises(InputError, match=f"got {left} of 3 that are not") as told:
             after(state, take)
-    seen = after(begun, place(A), take)
+        assert "\n" not in str(told.value)
+    seen = after(begun, place(A), Absent((B,)), Unsure((C,)), take)
     assert seen.answer is not None
     assert seen.is_chosen_for_comparison
+    assert seen.blind == {A, B}
     # Once it was seen, nothing is to be hidden any more.
-    assert after(seen, Reset((A,)), take).blind == frozenset()
+    assert left_to_place(seen) == ()
+    assert after(seen, Reset((A, C)), take).blind == {B}
+
+
+def test_a_case_that_was_not_begun_blind_hides_nothing(fresh: CaseState, take: TakePrediction) -> None:
+    from_outside = after(fresh, Import((row(A, Review.PLACED), row(B, Review.PREDICTED))))
+    assert left_to_place(from_outside) == ()
+    assert after(from_outside, take).blind == {A}
 
 
 # ---- undo, crash, reading -------------------------------------------------------------------------------------------
@@ -213,11 +226,11 @@ def test_undo_brings_back_what_was_blind(session: Session, answer: ModelAnswer) 
 def test_who_saw_a_prediction_and_took_it_back_is_not_blind(
     session: Session, answer: ModelAnswer, tmp_path: Path
 ) -> None:
-    session.start_blind(TO_PLACE)
+    session.start_blind(ONE)
     session.place(A, point(session))
     session.take(answer, session.state.geometry)
     session.undo()
-    session.place(B, point(session))
+    session.place(B, point(session), STRUCTURE[B])
     assert session.state.answer is None
     assert session.state.blind == {A}
     session.move({A: point(session, THERE)})
@@ -233,9 +246,10 @@ def test_who_saw_a_prediction_and_took_it_back_is_not_blind(
 def test_who_saw_a_prediction_knows_it_in_earlier_revisions_too_and_nobody_else_does(
     session: Session, answer: ModelAnswer, tmp_path: Path
 ) -> None:
-    session.start_blind(TO_PLACE)
+    session.start_blind(TO_PLACE[:2])
     session.place(A, point(session))
     session.save()
+    session.mark_unsure(B)
     session.take(answer, session.state.geometry)
     session.save()
     session.close()
@@ -264,9 +278,10 @@ def test_work_that_goes_on_after_a_saved_prediction_is_recovered_as_it_was(
     session.place(A, point(session))
     session.save()
     session.place(B, point(session))
+    session.mark_unsure(C)
     session.take(answer, session.state.geometry)
     session.save()
-    session.accept(C)
+    session.accept("left_lung_11")
     session.close()
     again = Session(session.case, "an annotator", data_folder=tmp_path / "user")
     again.recover(again.recoverable[0])
@@ -278,6 +293,7 @@ def test_work_that_goes_on_after_a_saved_prediction_is_recovered_as_it_was(
 def test_a_case_in_which_new_landmarks_were_looked_up_is_begun_blind(
     session: Session, answer: ModelAnswer, tmp_path: Path
 ) -> None:
+    session.who = "a night's run"
     session.take(answer, session.state.geometry)
     session.save()
     session.close()
@@ -291,15 +307,15 @@ def test_a_case_in_which_new_landmarks_were_looked_up_is_begun_blind(
 def test_who_took_a_prediction_back_does_not_begin_blind(session: Session, answer: ModelAnswer) -> None:
     session.take(answer, session.state.geometry)
     session.undo()
-    session.start_blind(TO_PLACE)
+    session.start_blind(ONE)
     session.place(A, point(session))
     assert session.state.blind == frozenset()
-    session.take(answer, session.state.geometry)  # nobody has to wait for what cannot come
+    session.take(answer, session.state.geometry)  # what is decided is decided, though it is not blind
 
 
 def test_who_says_who_they_are_later_knows_what_they_saw(session: Session, answer: ModelAnswer, tmp_path: Path) -> None:
     session.who = "An  Annotator"
-    session.start_blind(TO_PLACE)
+    session.start_blind(ONE)
     session.place(A, point(session))
     session.save()
     session.take(answer, session.state.geometry)
@@ -307,8 +323,50 @@ def test_who_says_who_they_are_later_knows_what_they_saw(session: Session, answe
     session.close()
     again = Session(session.case, "", revision=1, data_folder=tmp_path / "again")
     again.who = "An  Annotator"
-    again.place(B, point(again))
+    again.place(B, point(again), STRUCTURE[B])
     assert again.state.blind == {A}
+
+
+def test_who_saved_a_prediction_knows_it_and_a_run_over_the_library_does_not(
+    session: Session, answer: ModelAnswer, tmp_path: Path
+) -> None:
+    session.take(answer, session.state.geometry)
+    session.case.save(session.state, "an annotator", 0, "predicted by a run, which nobody looked at")
+    assert not session.case.was_shown_to("an annotator")
+    session.save()
+    session.close()
+    assert session.case.was_shown_to("an  annotator")
+    assert not session.case.was_shown_to("somebody else")
+    again = Session(session.case, "an annotator", data_folder=tmp_path / "user")
+    again.start_blind(ONE)
+    again.place(A, point(again))
+    assert again.state.blind == frozenset()
+
+
+def test_what_was_seen_and_not_saved_is_known_as_long_as_a_journal_is_left(
+    session: Session, answer: ModelAnswer, tmp_path: Path
+) -> None:
+    journals = tmp_path / "user" / "journals" / session.case.id
+
+    def again() -> Session:
+        return Session(session.case, "an annotator", data_folder=tmp_path / "user")
+
+    session.start_blind(ONE)
+    session.place(A, point(session))
+    session.close()
+    assert not has_seen(session.case, "an annotator", journals), "nobody predicted anything"
+    going_on = again()
+    going_on.recover(going_on.recoverable[0])
+    going_on.take(answer, going_on.state.geometry)
+    going_on.undo()
+    going_on.close()
+    assert has_seen(session.case, "an annotator", journals)
+    leaving = again()
+    leaving.discard(leaving.recoverable[0])
+    assert has_seen(session.case, "an annotator", journals), "it was discarded, and seen"
+    assert not has_seen(session.case, "an annotator", tmp_path / "elsewhere")
+    next(journals.glob(".*/journal.jsonl")).write_bytes(b"damaged")
+    assert has_seen(session.case, "an annotator", journals), "nobody knows what stood in it"
 
 
 def test_what_is_blind_is_in_a_revision_and_in_its_summary(session: Session, tmp_path: Path) -> None:
@@ -331,7 +389,8 @@ def test_what_is_to_be_placed_is_left_to_do_until_a_prediction_comes(fresh: Case
     assert not has_open(begun, STRUCTURE[A])
     some = after(begun, place(A), Unsure((B,)))
     assert open_landmarks(some) == (C,)
-    assert len(open_landmarks(after(some, take))) == len(take.answer.prediction.landmarks) - 2
+    seen = after(some, place(C), take)
+    assert len(open_landmarks(seen)) == len(take.answer.prediction.landmarks) - 3
 
 
 def test_a_case_begun_blind_survives_a_crash(session: Session, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def worked_on(template: Template) -> CaseState:
     painted[0, 40:90, 55:70] = np.random.default_rng(0).random((50, 15)) > 0.4
     apex = NewLandmark("Apex ä", "heart", (0.31, 0.8), "lowest left", ("SCT", "1", "Apex"), "")
     edits: list[Edit] = [
-        StartBlind((("heart_20", "heart"), ("left_lung_10", "left_lung"))),
+        StartBlind((("heart_20", "heart"),)),
         Place("heart_20", "heart", (65.1, 68.2, 0.0)),
         TakePrediction(answer, image.geometry),
         SetStrength(0.37),

@@ -27,7 +27,7 @@ def warp_identity_map(template_px: FloatArray, contour: FloatArray, mask: NDArra
 
     The template's own box carries the identity map; the contour is aligned to the template by a similarity; the
     displacements between the two, made dense by ``griddata``, warp the identity map; the result is pasted into an
-    image and the similarity warps that back. Left out are the compression of finding 11 and whatever its code does
+    image and the similarity warps that back. Left out are the compression of the shorter axis and whatever its code does
     twice; kornia's ``warp_affine`` is the last two calls here.
     """
     low, high = template_px.min(axis=0), template_px.max(axis=0)

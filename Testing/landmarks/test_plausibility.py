@@ -103,6 +103,31 @@ def test_landmarks_of_heatmaps_are_measured_by_their_shape_and_their_peaks(chest
     assert nothing == {"shape_residual_mm": NOTHING_MM, "peak_weakness": 1.0}
 
 
+def test_one_peak_on_something_else_is_no_other_shape(chest_template: Template) -> None:
+    points = points_of(chest_template)
+    noise = np.random.default_rng(0).normal(0, 2.0, points.shape)
+    there, strength = np.ones(len(points), bool), np.ones(len(points))
+
+    def residual_mm(points: NDArray[np.float64]) -> float:
+        return measure_heat_plausibility(points, there, strength, chest_template, GRID)["shape_residual_mm"]
+
+    plain = residual_mm(points + noise)
+    assert plain == pytest.approx(2.0 * np.sqrt(2) * MM, rel=0.1)
+    gross = noise.copy()
+    gross[::9] += [70.0, -50.0]  # every ninth landmark is 240 mm off, which draws a fit to all away
+    assert residual_mm(points + gross) < 1.2 * plain
+    # What is another shape as a whole still is one: a mirrored chest, and one of which half is elsewhere.
+    mirrored = points * [-1, 1] + [GRID[1], 0]
+    assert residual_mm(mirrored + noise) > 3 * plain
+    half = noise.copy()
+    half[: len(half) // 2] += [30.0, 0.0]
+    assert residual_mm(points + half) > 3 * plain
+    # The other families' limits are of all landmarks.
+    masks = masks_of(chest_template, points)
+    everything = measure_plausibility(located(points + gross), masks, chest_template, GRID)
+    assert everything["shape_residual_mm"] > 5 * plain
+
+
 def test_a_doubt_names_what_was_measured_and_what_was_allowed() -> None:
     limits = {"shape_residual_mm": 20.0, "shape_sd": 3.0, "disagreement": 0.05, "spread_mm": 9.0, "peak_weakness": 0.3}
     assert doubts_of(limits, limits) == ()

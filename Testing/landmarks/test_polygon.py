@@ -7,7 +7,7 @@ import pytest
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
-from DenseLandmarksLib.landmarks.polygon import contains, polygon_mask
+from DenseLandmarksLib.landmarks.polygon import contains, distance_outside, polygon_mask
 
 
 def star(seed: int, points: int = 31) -> NDArray[np.float64]:
@@ -30,6 +30,17 @@ def test_what_is_inside_agrees_with_matplotlib(seed: int) -> None:
     contour = star(seed)
     points = np.random.default_rng(100 + seed).uniform(0, 80, (2000, 2))
     np.testing.assert_array_equal(contains(contour, points), Outline(contour).contains_points(points))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_how_far_outside_agrees_with_the_nearest_of_many_points_on_the_line(seed: int) -> None:
+    contour = star(seed)
+    points = np.random.default_rng(200 + seed).uniform(-20, 100, (300, 2))
+    share = np.linspace(0, 1, 400)[:, None, None]
+    line = ((1 - share) * contour + share * np.roll(contour, -1, axis=0)).reshape(-1, 2)
+    expected = np.linalg.norm(points[:, None] - line, axis=2).min(axis=1)
+    expected[contains(contour, points)] = 0
+    np.testing.assert_allclose(distance_outside(contour, points), expected, atol=0.05)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -66,7 +66,7 @@ def test_the_map_of_an_affine_pose_is_the_affine_map(chest_template: Template, s
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_neither_axis_of_the_box_is_compressed(chest_template: Template, structure: str) -> None:
-    """The released code loses the box's aspect ratio on the shorter axis: slope 0.46 on the lung (finding 11)."""
+    """The released code loses the box's aspect ratio on the shorter axis: slope 0.46 on the lung."""
     template = chest_template.structure(structure)
     contour = template.points_mm / 2.8
     mask = polygon_mask(contour, SIZE)

@@ -175,6 +175,20 @@ def test_a_pickle_in_place_of_the_weights_is_refused_and_never_run(copy: Path, k
     assert not trace.exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_weights_that_are_no_numbers_in_half_precision_are_not_saved(
+    tmp_path: Path, tiny_bundle: Path, value: float
+) -> None:
+    source = load_bundle(tiny_bundle)
+    weights = {name: weight.astype(np.float32) for name, weight in source.weights.items()}
+    name = next(iter(weights))
+    weights[name].flat[-1] = value
+    with pytest.raises(InputError, match="expected weights that are finite numbers in 16 bits") as caught:
+        save_bundle(tmp_path / "b", source.metadata, source.inference, source.family_files(), weights, "", "")
+    assert name in one_line(caught.value)
+    assert not (tmp_path / "b").exists()
+
+
 def test_good_weights_are_not_taken_for_a_pickle(tmp_path: Path, tiny_bundle: Path) -> None:
     """A safetensors file begins with the length of its header, which may spell the first bytes of a pickle."""
     source = load_bundle(tiny_bundle)

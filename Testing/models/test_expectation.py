@@ -74,6 +74,13 @@ def test_with_a_turn_that_was_asked_for_the_side_still_counts() -> None:
 
 def test_sides_mean_nothing_to_a_model_of_the_whole_chest() -> None:
     assert choose_view(CHEST, Acquisition(laterality="R"))[0] == View()
+    assert not CHEST.is_told_side(Acquisition(laterality="R"))
+
+
+def test_a_side_is_told_by_the_file_alone() -> None:
+    assert LEFT_HAND.is_told_side(Acquisition(laterality="L"))
+    assert LEFT_HAND.is_told_side(Acquisition(laterality="R"))
+    assert not LEFT_HAND.is_told_side(Acquisition(patient_orientation=("L", "F")))
 
 
 @pytest.mark.parametrize(

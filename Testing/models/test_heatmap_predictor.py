@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
 from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
@@ -26,10 +27,11 @@ from DenseLandmarksLib.landmarks.locate import GUESS_SD_MM
 from DenseLandmarksLib.landmarks.template import build_template
 from DenseLandmarksLib.models.bundle import INFERENCE, METADATA, load_bundle, read_description, sha256
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.networks.heatmap_network import HeatmapNetwork, HeatmapOutput
 from DenseLandmarksLib.models.prediction import Prediction
 from DenseLandmarksLib.models.prediction_arrays import prediction_from_arrays, prediction_to_arrays
-from DenseLandmarksLib.models.predictors.heat_passes import SmallMove, small_moves
+from DenseLandmarksLib.models.predictors.heat_passes import SmallMove, join_passes, small_moves
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, open_heatmap
 from DenseLandmarksLib.models.registry import open_predictor
@@ -214,6 +216,71 @@ def test_a_model_that_knows_either_side_looks_at_the_mirror_image_and_says_so(pr
     assert turned.plausibility.suggested_view == View(180, True)
 
 
+class FaintOtherwise(HeatmapNetwork):
+    """Another network whose peaks are fainter in a mirrored hand, and nearly gone where the wrist is not below the fingers."""
+
+    def __init__(self, network: HeatmapNetwork) -> None:
+        super().__init__(network.landmarks, 2, network.stride, network.divisor)
+        self.network = network
+
+    def draw(self, images: Tensor) -> HeatmapOutput:
+        heat = self.network.draw(images).heat
+        y, x = np.unravel_index(heat[0, [0, 3, 1, 5]].flatten(1).argmax(dim=1).numpy(), GRID)
+        if y[0] - y[1] < abs(x[0] - x[1]):
+            return HeatmapOutput(0.1 * heat)
+        return HeatmapOutput(heat if x[2] < x[3] else 0.8 * heat)
+
+
+@pytest.fixture
+def loose(predictor: HeatmapPredictor) -> HeatmapPredictor:
+    """A model that knows either side and whose limits doubt neither of them."""
+    return replace(
+        predictor,
+        network=FaintOtherwise(predictor.network),
+        reading=replace(predictor.reading, either_side=True, passes=3),
+        expectation=Expectation(laterality="L"),
+        limits={"shape_residual_mm": 900.0, "peak_weakness": 0.6},
+    )
+
+
+@pytest.mark.parametrize("view", [AS_STORED, View(flip=True)], ids=str)
+def test_the_side_is_that_of_the_stronger_peaks_where_no_limit_tells_it(loose: HeatmapPredictor, view: View) -> None:
+    stored = stored_as(marked_hand(patient(1)), view)
+    asked: list[int] = []
+    prediction = loose.predict(stored, between_passes=lambda: asked.append(1))
+    assert (prediction.view, prediction.plausibility.doubts) == (view, ())
+    assert len(asked) == 3 + 1  # one look at the other side, and not another one at this
+    seen = loose.look(stored, view)[1]
+    points = prediction.need_grid().from_pixels(pixels_from_lps_mm(stored.geometry, prediction.landmarks.points_lps_mm))
+    np.testing.assert_allclose(points, seen.points, atol=1e-6)
+    np.testing.assert_allclose(loose.measure(seen)["peak_weakness"], prediction.plausibility.measures["peak_weakness"])
+
+
+@pytest.mark.parametrize("stated", ["L", "R"])
+def test_a_side_that_is_known_is_not_looked_for(loose: HeatmapPredictor, stated: str) -> None:
+    """Not even where the file is wrong, as a person can be told."""
+    image = marked_hand(patient(1))
+    asked: list[int] = []
+    for of_file in (image, stored_as(image, View(flip=True))):
+        said = replace(of_file, acquisition=Acquisition(laterality=stated))
+        assert loose.predict(said, between_passes=lambda: asked.append(1)).view == View(flip=stated == "R")
+    assert loose.predict(image, View(flip=True), between_passes=lambda: asked.append(1)).view == View(flip=True)
+    assert len(asked) == 3 * 3
+    # A model of one side alone has nothing to look for.
+    one = replace(loose, reading=replace(loose.reading, either_side=False))
+    assert one.predict(stored_as(image, View(flip=True))).view == AS_STORED
+
+
+@pytest.mark.parametrize("view", [View(180), View(180, True), View(90, True)], ids=str)
+def test_of_several_ways_to_look_the_one_with_the_strongest_peaks_is_advised(
+    loose: HeatmapPredictor, view: View
+) -> None:
+    plausibility = loose.predict(stored_as(marked_hand(patient(1)), view)).plausibility
+    assert plausibility.suggested_view == view
+    # As it is stored, whichever side was looked at.
+    assert plausibility.doubts[0] == f"the image looks {view.inverse}"
+
+
 def test_in_the_mirror_left_is_right(predictor: HeatmapPredictor) -> None:
     names = ("wrist", "left thumb", "right index", "middle", "ring", "left index", "right thumb")
     template = build_template({STRUCTURE: SHAPE_MM[None]}, {STRUCTURE: names}, FIELD_OF_VIEW_MM, chart="points")
@@ -264,6 +331,49 @@ def test_passes_are_small_moves_that_are_taken_back(predictor: HeatmapPredictor)
     np.testing.assert_array_equal(predictor.look(image)[1].points, many.points)  # each time the same
     np.testing.assert_allclose(many.components["heat"], one.components["heat"], rtol=0.2, atol=0.2)
     assert errors_mm(predictor.predict(image), patient(3)).max() < NEAR_MM
+
+
+class Jumps(HeatmapNetwork):
+    """Another network that sees everything elsewhere in the second of four passes."""
+
+    def __init__(self, network: HeatmapNetwork) -> None:
+        super().__init__(network.landmarks, 2, network.stride, network.divisor)
+        self.network, self.calls = network, 0
+
+    def draw(self, images: Tensor) -> HeatmapOutput:
+        self.calls += 1
+        heat = self.network.draw(images).heat
+        return HeatmapOutput(heat.roll((-15, 15), (2, 3)) if self.calls % 4 == 2 else heat)
+
+
+def test_a_pass_that_sees_another_place_draws_no_landmark_there(predictor: HeatmapPredictor) -> None:
+    predictor.reading = replace(predictor.reading, passes=4)
+    image = marked_hand(patient(3))
+    all_of_one_mind = predictor.look(image)[1]
+    jumping = replace(predictor, network=Jumps(predictor.network))
+    seen = jumping.look(image)[1]
+    # A mean would be 5 pixels off.
+    assert np.linalg.norm(seen.points - all_of_one_mind.points, axis=1).max() < 0.2
+    # What the passes differ by is told about where the landmark is said to be.
+    spread = np.trace(seen.components["passes"], axis1=1, axis2=2)
+    np.testing.assert_allclose(spread, (15**2 + 15**2) / 3, rtol=0.15)
+
+
+def test_passes_are_joined_at_their_middle() -> None:
+    points = np.array([[[0.0, 5.0]], [[1.0, 6.0]], [[2.0, 1.0]], [[90.0, 5.5]]])
+    covariance = np.arange(1.0, 5.0)[:, None, None, None] * np.eye(2)
+    passes = [
+        HeatReadOut(p, c, np.array([s])) for p, c, s in zip(points, covariance, (0.5, 0.7, 0.9, 0.3), strict=True)
+    ]
+    joined, apart = join_passes(passes)
+    np.testing.assert_allclose(joined.points, [[1.5, 5.25]])
+    np.testing.assert_allclose(joined.covariance, [2.5 * np.eye(2)])
+    np.testing.assert_allclose(joined.strength, [0.6])
+    off = points[:, 0] - [1.5, 5.25]
+    np.testing.assert_allclose(apart[0], off.T @ off / 3)
+    one, nothing = join_passes(passes[:1])
+    np.testing.assert_array_equal(one.points, points[0])
+    assert not nothing.any()
 
 
 def test_a_move_moves_the_picture_as_it_moves_points() -> None:
@@ -359,6 +469,31 @@ def test_the_maps_of_a_landmark_are_high_where_it_is(predictor: HeatmapPredictor
         predictor.evidence(image, "toe")
 
 
+class Negated(HeatmapNetwork):
+    """Another network both of whose factors are below zero where it sees a landmark: their product is the same."""
+
+    def __init__(self, network: HeatmapNetwork) -> None:
+        super().__init__(network.landmarks, 2, network.stride, network.divisor)
+        self.network = network
+
+    def draw(self, images: Tensor) -> HeatmapOutput:
+        output = self.network.draw(images)
+        return HeatmapOutput(output.heat, {name: -part for name, part in output.parts.items()})
+
+
+@pytest.mark.parametrize("lost", [(), ("thumb",)], ids=["there", "lost"])
+def test_parts_that_are_negative_together_are_as_bright_as_positive_ones(
+    predictor: HeatmapPredictor, lost: tuple[str, ...]
+) -> None:
+    image = marked_hand(patient(2), lost=lost)
+    plain = predictor.evidence(image, "thumb").maps
+    negated = replace(predictor, network=Negated(predictor.network)).evidence(image, "thumb").maps
+    top = np.unravel_index(plain[0].values.argmax(), plain[0].values.shape)
+    for one, other in zip(plain, negated, strict=True):
+        np.testing.assert_array_equal(other.values, one.values)
+        assert other.values[top] > (0 if lost else 0.5), other.name
+
+
 def test_the_maps_of_a_mirrored_image_lie_on_the_image_as_it_is_stored(predictor: HeatmapPredictor) -> None:
     names = ("wrist", "left thumb", "index", "middle", "ring", "right thumb", "palm")
     template = build_template({STRUCTURE: SHAPE_MM[None]}, {STRUCTURE: names}, FIELD_OF_VIEW_MM, chart="points")
@@ -376,6 +511,20 @@ def test_the_map_of_a_distribution_is_the_probability() -> None:
     (heat,) = predictor.evidence(marked_hand(), "palm").maps
     assert (heat.values.shape, heat.values.max()) == ((1, GRID[0] // 2, GRID[1] // 2), 1)
     np.testing.assert_allclose(heat.to_index[:2, 3], 2.0, atol=1e-9)  # half a pixel into a block of 2 x 2 of 2.5 pixels
+
+
+def test_a_landmark_that_is_missing_stays_dark_in_a_distribution_too() -> None:
+    reading = HeatReading("distribution", present_above=0.5)
+    predictor = HeatmapPredictor(TwoPeaks(), hand_template(), reading, GRID, "two", "1")
+    highest = {}
+    for name, lost in (("there", NAMES[:-1]), ("lost", NAMES)):
+        image = marked_hand(lost=lost)
+        (heat,) = predictor.evidence(image, "palm").maps
+        highest[name] = float(heat.values.max())
+        strength = predictor.look(image)[1].strength[NAMES.index("palm")]
+        assert highest[name] == pytest.approx(min(1.0, strength / 0.5), rel=1e-4)
+    assert highest["there"] == 1
+    assert highest["lost"] < 0.1
 
 
 # ---- memory, devices ---------------------------------------------------------------------------------------------------

@@ -13,10 +13,18 @@ import torch
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.frames import lps_mm_from_index
+from DenseLandmarksLib.landmarks.heat_read_out import HeatReadOut
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.models.bundle import load_bundle, save_bundle
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
-from DenseLandmarksLib.models.predictors.heat_tiles import LARGEST_SHIFT_VOXELS, Tiles, join_heat, rigid_moves
+from DenseLandmarksLib.models.predictors import heatmap_volume
+from DenseLandmarksLib.models.predictors.heat_tiles import (
+    LARGEST_SHIFT_VOXELS,
+    Tiles,
+    find_in_tiles,
+    join_heat,
+    rigid_moves,
+)
 from DenseLandmarksLib.models.predictors.heatmap_volume import (
     COMPONENTS,
     HeatmapVolumePredictor,
@@ -179,6 +187,26 @@ def test_passes_look_at_a_volume_that_is_moved_and_bring_back_what_they_find(
     np.testing.assert_allclose([move.matrix @ move.matrix.T for move in moves], [np.eye(3)] * 4, atol=1e-12)
 
 
+def test_a_pass_that_sees_another_place_draws_no_landmark_there(
+    predictor: HeatmapVolumePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, calls = stored_blob(), []
+    many = replace(predictor, reading=replace(predictor.reading, passes=4))
+    of_one_mind = many.look(image).points_lps_mm
+
+    def find_but_once(*arguments: Any) -> HeatReadOut:
+        calls.append(1)
+        read = find_in_tiles(*arguments)
+        return replace(read, points=read.points + [12.0, -30.0, 9.0]) if len(calls) == 2 else read
+
+    monkeypatch.setattr(heatmap_volume, "find_in_tiles", find_but_once)
+    seen = many.look(image)
+    # A mean would be 8 mm off.
+    np.testing.assert_allclose(seen.points_lps_mm[:3], of_one_mind[:3], atol=0.1)
+    apart = np.sqrt(np.trace(seen.components["passes"], axis1=1, axis2=2))
+    np.testing.assert_allclose(apart[:3], np.linalg.norm([12, -30, 9]) / np.sqrt(3), rtol=0.01)
+
+
 def test_a_calibration_makes_ellipsoids_and_presence_true(predictor: HeatmapVolumePredictor) -> None:
     image = stored_blob()
     ellipsoids = EllipsoidCalibration(COMPONENTS, np.array([0.1, 0.2, 1.0]), 0.3, ("blob",), np.array([2.0]), 3.0)
@@ -219,6 +247,34 @@ def test_the_evidence_has_the_parts_of_a_spatial_configuration(predictor: Heatma
     assert {shown.values.shape for shown in maps} == {(32, 32, 32)}
     with pytest.raises(InputError, match="expected a landmark that"):
         scn.evidence(stored_blob(), "elsewhere")
+
+
+def test_no_part_is_dark_where_the_heatmap_is_highest(predictor: HeatmapVolumePredictor) -> None:
+    """By a network that nobody taught which sign its parts have: those of some landmarks are both negative there."""
+    network = small("SpatialConfigurationNet", 4, dimensions=3, head_std=1.0)
+    scn = replace(predictor, network=network, tiles=Tiles((24, 24, 24), 16))
+    pyramid = ImagePyramid(stored_blob(), (SPACING_MM,), predictor.intensity)
+    (still,) = rigid_moves(1, pyramid.grids[0])
+    negative = 0
+    for row, name in enumerate(NAMES):
+        joined = join_heat(network, pyramid, scn.tiles, still, row=row)
+        top = np.unravel_index(joined.heat[0].argmax(), joined.heat[0].shape)
+        negative += all(part[top] < 0 for part in joined.parts.values())
+        top = np.unravel_index(joined.within(joined.heat[0], pyramid.grids[0]).argmax(), (32, 32, 32))
+        for shown in scn.evidence(stored_blob(), name).maps:
+            assert shown.values[top] > 0.02, (name, shown.name)
+    assert negative > 0
+
+
+@pytest.mark.parametrize("present_above", [0.05, 0.5])
+def test_a_landmark_that_is_missing_stays_dark_in_a_distribution_too(present_above: float, tmp_path: Path) -> None:
+    loss = HeatmapLossRecipe("distribution", sigma=SIGMA_MM / SPACING_MM)
+    finder = open_predictor(str(write_blob_finder(tmp_path / "logits", loss=loss)), "cpu")
+    assert isinstance(finder, HeatmapVolumePredictor)
+    finder = replace(finder, reading=replace(finder.reading, present_above=present_above))
+    there, lost = (finder.evidence(stored_blob(), NAMES[row]).maps[0].values.max() for row in (0, 3))
+    assert there == 1
+    assert lost < 0.05
 
 
 # ---- opening and the other rooms ------------------------------------------------------------------------------------

@@ -22,6 +22,19 @@ def test_the_papers_network_has_the_papers_size() -> None:
     assert millions(network) == pytest.approx(millions(network.unet) + 2 * 0.148, abs=0.02)
 
 
+def test_the_papers_heads_are_made_as_the_rest_of_its_network() -> None:
+    """Affine instance norm, leaky ReLU and no bias (``cat_residual_units`` of the authors' code), and not MONAI's defaults."""
+    network = DenseSegNet(5, (4, 8))
+    for head in (network.mask_head, network.uv_head):
+        assert not any(isinstance(module, nn.PReLU) for module in head.modules())
+        norms = [module for module in head.modules() if isinstance(module, nn.InstanceNorm2d)]
+        assert len(norms) == 4
+        assert all(norm.affine for norm in norms)
+        assert sum(isinstance(module, nn.LeakyReLU) for module in head.modules()) == 4
+        convolutions = [module for module in head.modules() if isinstance(module, nn.Conv2d)]
+        assert [module.bias is not None for module in convolutions] == [False] * 4 + [True]
+
+
 def test_the_compact_network_is_small_enough_for_a_cpu_and_a_bundle_of_16_mib() -> None:
     assert millions(CompactDenseSegNet(5)) * 1e6 * 2 < 16 * 2**20
     assert millions(CompactDenseSegNet(5)) < 0.35 * millions(DenseSegNet(5))

@@ -11,6 +11,7 @@ import pytest
 
 from DenseLandmarksLib.annotation.library.library import Library
 from Testing.annotation.test_heatmap_session import between
+from Testing.geometry.dicom_files import write_dicom
 from Testing.host import Host
 from Testing.models.disc_finder import (
     FIELD_OF_VIEW_MM,
@@ -19,6 +20,7 @@ from Testing.models.disc_finder import (
     RADIUS_MM,
     SPACING_MM,
     lps_of,
+    marked_hand,
     patient,
     write_disc_finder,
     write_hand,
@@ -221,7 +223,7 @@ def test_a_hand_of_the_other_side_is_looked_at_mirrored_and_a_line_says_so(
     ui = work.ui
     if either_side:
         assert not ui.doubtFrame.visible
-        said = "The model saw it mirrored: it knows either side, and only this one looked right."
+        said = "The model saw it mirrored: it knows either side, and this one looked better."
     else:
         assert ui.doubtFrame.visible
         assert "the image looks mirrored" in ui.doubtLabel.text
@@ -245,7 +247,7 @@ def test_whoever_says_how_to_look_is_obeyed(host: Host, hands: Hands, tmp_path: 
     bench = work.panel.bench
     bench.open_case(next(entry.id for entry in bench.library.cases() if entry.name == "right"))
     host.process(0.1)
-    assert "see it as stored, or mirrored where only that looks right" in work.ui.sideBadge.text
+    assert "see it as stored, or mirrored where that looks better" in work.ui.sideBadge.text
     host.pick(work.ui.flipSelector, "As stored")
     assert "The model will see it as stored." in work.ui.sideBadge.text
     host.click(work.ui.predictButton)
@@ -253,3 +255,13 @@ def test_whoever_says_how_to_look_is_obeyed(host: Host, hands: Hands, tmp_path: 
     host.process(0.1)
     assert "The model saw it as stored." in work.ui.sideBadge.text
     assert "the image looks mirrored" in work.ui.doubtLabel.text
+
+
+def test_only_a_side_that_the_file_does_not_state_is_looked_for(host: Host, hands: Hands, tmp_path: Path) -> None:
+    model = write_disc_finder(tmp_path / "finder", either_side=True, expects={"laterality": "L"})
+    told = write_dicom(tmp_path / "told.dcm", pixels=marked_hand().pixels_yx, Laterality="R")
+    work = hands(host, write_hand(tmp_path / "first.nrrd", 1), told, model=model)
+    bench = work.panel.bench
+    bench.open_case(next(entry.id for entry in bench.library.cases() if entry.name != "first"))
+    host.process(0.1)
+    assert "The model will see it mirrored (for the right side)." in work.ui.sideBadge.text

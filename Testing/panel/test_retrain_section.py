@@ -21,7 +21,7 @@ from DenseLandmarksLib.models.versions import active_bundle, list_versions
 from DenseLandmarksLib.scene import retraining as retraining_module
 from DenseLandmarksLib.scene.curve_nodes import ERROR, LOSS
 from DenseLandmarksLib.worker.launch import TRAINING
-from Testing.annotation.retraining.runs import STAND_IN, taught_library
+from Testing.annotation.retraining.runs import STAND_IN, place_blind, taught_library
 from Testing.host import Host
 from Testing.panel.conftest import ROOT
 from Testing.scene.saved_scene import nodes_of
@@ -98,6 +98,21 @@ def test_what_there_is_to_learn_from_is_counted_when_the_section_is_opened(
     panel.bench.do(Session.mark_unsure, "heart_05")
     case.save()
     wait(host, lambda: f"{2 * len(chest_template.landmark_names) - 9} verified" in ui.retrainLessonsLabel.text)
+
+
+def test_cases_to_compare_on_are_counted_for_the_chosen_model(
+    host: Host, widget: Any, taught: Library, open_section: Open, chest_template: Template, tmp_path: Path
+) -> None:
+    place_blind(taught, tmp_path, chest_template)
+    panel = open_section(host, widget)
+    ui = panel.ui
+    wait(host, lambda: ui.retrainLessonsLabel.text.endswith(" 1 of 20 cases to compare versions on."))
+    panel.parameters.model = "headneck-ct"
+    panel.refresh()
+    assert ui.retrainLessonsLabel.text.endswith(" 0 of 20 cases to compare versions on.")
+    panel.parameters.model = "none of ours"
+    panel.refresh()
+    assert ui.retrainLessonsLabel.text.endswith("in 2 cases.")
 
 
 def test_without_a_decision_there_is_nothing_to_press(host: Host, widget: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from DenseLandmarksLib.annotation.blind import left_to_place
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.comparison import next_for_comparison
 from DenseLandmarksLib.annotation.library.library import Library
@@ -53,6 +54,11 @@ def place_first(bench: Workbench) -> str:
     return name
 
 
+def decide_the_rest(bench: Workbench) -> None:
+    """Nobody can tell where the landmarks are that are still to be placed."""
+    assert bench.do(Session.mark_unsure, *left_to_place(state_of(bench)))
+
+
 def until(bench: Workbench, done: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not done():
@@ -61,7 +67,7 @@ def until(bench: Workbench, done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_prediction_waits_until_a_landmark_is_placed_and_then_leaves_it_blind(
+def test_the_prediction_waits_until_all_is_decided_and_then_leaves_it_blind(
     bench: Workbench, library: Library, tiny_bundle: Path, lines: list[str]
 ) -> None:
     expected = next_for_comparison(library)
@@ -73,11 +79,12 @@ def test_the_prediction_waits_until_a_landmark_is_placed_and_then_leaves_it_blin
     assert len(state.landmarks) == len(bench.worklist.names) == 12
     assert len(set(state.landmarks.structures)) == 5
     assert "place these 12 landmarks" in lines[-1]
-    with pytest.raises(InputError, match="at least one landmark placed") as told:
+    placed = place_first(bench)
+    with pytest.raises(InputError, match="got 11 of 12 that are not") as told:
         bench.predict(str(tiny_bundle), device="cpu")
     assert "\n" not in str(told.value)
     assert not bench.predicting.is_under_way
-    placed = place_first(bench)
+    decide_the_rest(bench)
     bench.predict(str(tiny_bundle), device="cpu")
     until(bench, lambda: not bench.predicting.is_under_way)
     state = state_of(bench)
@@ -121,6 +128,42 @@ def test_a_case_whose_prediction_is_in_sight_is_not_chosen(
     assert opened.session.case.id != case_id
 
 
+def test_a_case_whose_prediction_was_seen_and_closed_is_not_chosen(
+    bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, user: Path, lines: list[str]
+) -> None:
+    """A run predicted the whole library; a person looked at two of the cases and changed nothing."""
+    for entry in library.cases():
+        session = Session(library.case(entry.id), "a night's run", data_folder=user)
+        predict(session, chest_template)
+        session.save()
+        session.close()
+    looked_at = next_for_comparison(library)
+    assert looked_at is not None
+    bench.open_case(looked_at)
+    others = [entry.id for entry in library.cases() if entry.id != looked_at]
+    bench.open_case(others[0])
+    opened = bench.annotate_blind(str(tiny_bundle))
+    assert opened is not None
+    assert opened.session.case.id == others[1]
+    decide_the_rest(bench)
+    assert bench.annotate_blind(str(tiny_bundle)) is None
+    assert "whose prediction you have not seen" in lines[-1]
+
+
+def test_a_prediction_that_was_saved_is_known_to_who_saved_it_in_another_window(
+    bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    case_id = next_for_comparison(library)
+    assert case_id is not None
+    session = Session(library.case(case_id), "an annotator", data_folder=tmp_path / "another window")
+    predict(session, chest_template)
+    session.save()
+    session.close()
+    opened = bench.annotate_blind(str(tiny_bundle))
+    assert opened is not None
+    assert opened.session.case.id != case_id
+
+
 def test_what_was_decided_in_the_case_in_hand_is_saved_and_counts(
     bench: Workbench, library: Library, tiny_bundle: Path, lines: list[str]
 ) -> None:
@@ -130,14 +173,17 @@ def test_what_was_decided_in_the_case_in_hand_is_saved_and_counts(
         assert opened is not None
         seen.add(opened.session.case.id)
         place_first(bench)
+        decide_the_rest(bench)
     assert seen == {entry.id for entry in library.cases()}
     assert bench.annotate_blind(str(tiny_bundle)) is None
     assert "no case is left for comparison" in lines[-1]
     infos = [entry.newest for entry in library.cases()]
-    assert all(info is not None and info.is_chosen_for_comparison and info.reviewed == 1 for info in infos)
+    assert all(info is not None and info.is_chosen_for_comparison and info.reviewed == 12 for info in infos)
 
 
-def test_a_case_that_was_begun_and_left_goes_on(bench: Workbench, library: Library, tiny_bundle: Path) -> None:
+def test_a_case_that_was_begun_and_left_goes_on(
+    bench: Workbench, library: Library, tiny_bundle: Path, lines: list[str]
+) -> None:
     first = bench.annotate_blind(str(tiny_bundle))
     assert first is not None
     names = state_of(bench).landmarks.names
@@ -145,6 +191,14 @@ def test_a_case_that_was_begun_and_left_goes_on(bench: Workbench, library: Libra
     assert again is first
     assert state_of(bench).landmarks.names == names
     assert library.case(first.session.case.id).revision_numbers() == (1,)
+    placed = place_first(bench)
+    other = next(entry.id for entry in library.cases() if entry.id != first.session.case.id)
+    bench.open_case(other)
+    again = bench.annotate_blind(str(tiny_bundle))
+    assert again is not None
+    assert again.session.case.id == first.session.case.id
+    assert state_of(bench).blind == {placed}
+    assert "place the 11 of 12 landmarks that are left" in lines[-1]
 
 
 def test_lost_work_comes_first(bench: Workbench, library: Library, user: Path, tiny_bundle: Path) -> None:

@@ -225,7 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = train_all(study, networks, cases, kept, arguments.device, deadline)
     sizes = [pooled(study, kept, name, images, cases) for name in networks for images in study.images]
     found = [one for one in sizes if one is not None]
-    table = table_of(found)
+    table = table_of(found, study.learning_rates)
     write_text(arguments.output / "small_data.md", table)
     draw_curves(found, arguments.output / "small_data.png")
     print(table)

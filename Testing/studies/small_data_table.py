@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +40,18 @@ Figure = Callable[[NDArray[np.float64]], float]
 
 
 def resampled(sizes: Sequence[SizeErrors], figure: Figure, seed: int = 0) -> NDArray[np.float64]:
-    """A figure (R, S) of each of S sizes in R repeats, in which the same draws and cases are drawn for all of them."""
+    """A figure (R, S) of each of S sizes in R repeats, in which the same cases are drawn for all of them.
+
+    So are the draws, for all sizes that have as many of them.
+    """
     rng = np.random.default_rng(seed)
-    draws, cases = sizes[0].errors_mm.shape[:2]
+    counts, cases = sorted({len(size.errors_mm) for size in sizes}), sizes[0].errors_mm.shape[1]
     found = np.empty((REPEATS, len(sizes)))
     for repeat in range(REPEATS):
-        some_draws, some_cases = rng.integers(0, draws, draws), rng.integers(0, cases, cases)
+        some_draws = {count: rng.integers(0, count, count) for count in counts}
+        some_cases = rng.integers(0, cases, cases)
         for column, size in enumerate(sizes):
-            found[repeat, column] = figure(size.errors_mm[some_draws][:, some_cases])
+            found[repeat, column] = figure(size.errors_mm[some_draws[len(size.errors_mm)]][:, some_cases])
     return found
 
 
@@ -65,21 +69,62 @@ def by_images(sizes: Sequence[SizeErrors]) -> dict[int, dict[str, SizeErrors]]:
     return found
 
 
-def _difference(first: SizeErrors, second: SizeErrors, figure: Figure) -> tuple[float, float, float]:
-    """By how much the second's figure is larger, with its interval; over the draws that both have."""
-    draws = min(len(first.errors_mm), len(second.errors_mm))
-    pair = [SizeErrors(one.network, one.images, one.errors_mm[:draws], one.learning_rate) for one in (first, second)]
+FIRST, SECOND = "scn", "u-net"
+
+
+def _pair(networks: Mapping[str, SizeErrors]) -> list[SizeErrors]:
+    """Both networks of one number of images, over the draws that both have."""
+    both = [networks[FIRST], networks[SECOND]]
+    draws = min(len(one.errors_mm) for one in both)
+    return [replace(one, errors_mm=one.errors_mm[:draws]) for one in both]
+
+
+def gain(networks: Mapping[str, SizeErrors], figure: Figure) -> tuple[float, float, float]:
+    """By how much the second network's figure is larger, with its interval."""
+    pair = _pair(networks)
     values = resampled(pair, figure)
     return figure(pair[1].errors_mm) - figure(pair[0].errors_mm), *interval(values[:, 1] - values[:, 0])
 
 
-def table_of(sizes: Sequence[SizeErrors]) -> str:
-    """The table as Markdown: each number of images, each network, and by how much the first one wins."""
+def more_gain(
+    few: Mapping[str, SizeErrors], many: Mapping[str, SizeErrors], figure: Figure
+) -> tuple[float, float, float]:
+    """By how much the :func:`gain` is larger with few images than with many, with its interval."""
+    sizes = [*_pair(few), *_pair(many)]
+    signs = np.array([-1.0, 1.0, 1.0, -1.0])
+    of_all = np.array([figure(size.errors_mm) for size in sizes])
+    return float(of_all @ signs), *interval(resampled(sizes, figure) @ signs)
+
+
+def _gain_row(name: str, far: tuple[float, float, float], middle: tuple[float, float, float]) -> str:
+    return (
+        f"| {name} | {far[0]:+.2%} [{far[1]:+.2%}, {far[2]:+.2%}] "
+        f"| {middle[0]:+.2f} [{middle[1]:+.2f}, {middle[2]:+.2f}] |"
+    )
+
+
+def _rates_at_the_edge(sizes: Sequence[SizeErrors], searched: Sequence[float]) -> list[str]:
+    """A line for each network whose learning rate is the first or last of those that were searched."""
+    edges = {min(searched): "smallest", max(searched): "largest"} if len(set(searched)) > 1 else {}
+    chosen = dict.fromkeys((size.network, size.learning_rate) for size in sizes)
+    return [
+        f"* The learning rate of {network}, {rate:g}, is the {edges[rate]} that was searched: one beyond may be better."
+        for network, rate in chosen
+        if rate in edges
+    ]
+
+
+def table_of(sizes: Sequence[SizeErrors], searched: Sequence[float] = ()) -> str:
+    """The table as Markdown: each number of images, each network, and by how much the first one wins.
+
+    ``searched`` are the learning rates that each network was tried with.
+    """
     lines = [
         "| images | network | draws | errors >= 10 mm [95 %] | median mm [95 %] | learning rate |",
         "|---|---|---|---|---|---|",
     ]
     gains = ["", "| images | more errors >= 10 mm of the U-Net [95 %] | larger median [95 %] |", "|---|---|---|"]
+    compared: list[dict[str, SizeErrors]] = []
     for images, networks in by_images(sizes).items():
         for name, size in networks.items():
             far = interval(resampled([size], far_share)[:, 0])
@@ -93,14 +138,16 @@ def table_of(sizes: Sequence[SizeErrors]) -> str:
                 f"{size.learning_rate:g}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-        if set(networks) >= {"scn", "u-net"}:
-            more = _difference(networks["scn"], networks["u-net"], far_share)
-            larger = _difference(networks["scn"], networks["u-net"], median_mm)
-            gains.append(
-                f"| {images} | {more[0]:+.2%} [{more[1]:+.2%}, {more[2]:+.2%}] "
-                f"| {larger[0]:+.2f} [{larger[1]:+.2f}, {larger[2]:+.2f}] |"
-            )
-    return "\n".join(lines + gains) + "\n"
+        if set(networks) >= {FIRST, SECOND}:
+            gains.append(_gain_row(str(images), gain(networks, far_share), gain(networks, median_mm)))
+            compared.append(networks)
+    if len(compared) > 1:
+        # The claim is about this difference: that one gain is beyond chance and another is not does not show it.
+        few, many = compared[-1], compared[0]
+        name = f"{few[FIRST].images} less {many[FIRST].images}"
+        gains.append(_gain_row(name, more_gain(few, many, far_share), more_gain(few, many, median_mm)))
+    notes = _rates_at_the_edge(sizes, searched)
+    return "\n".join([*lines, *gains, *([""] if notes else []), *notes]) + "\n"
 
 
 def draw_curves(sizes: Sequence[SizeErrors], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +22,19 @@ from DenseLandmarksLib.geometry.grid import fit_grid
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet, Presence, Review
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
+from DenseLandmarksLib.models.bundle import CARD
 from DenseLandmarksLib.models.prediction import Prediction
 from training.data import Dataset, read_dataset
 from training.evaluate import add_arguments, contour_structures, evaluate, run
 from training.evaluation_report import METRICS, compare_reports, group_structures
 from training.evaluation_table import markdown_of
+from training.export import record_measurement
+from training.landmark_measurement import ellipse_areas_mm2
 
 SPACING = (0.5, 0.8)
 SIZE = (160, 128)  # width, height
 CASES = ("a", "b", "c", "d")
+NOT_CLAIMED = {"false_alarm_share", "in_ellipse_90_share", "median_ellipse_90_mm2", "median_ellipsoid_90_ml"}
 
 
 def _diamond(centre: tuple[float, float], radius_mm: float) -> NDArray[np.float64]:
@@ -261,6 +266,63 @@ def test_without_a_spacing_nothing_is_called_millimetres(tmp_path: Path) -> None
     assert report["all_landmarks"]["outliers"] == report["all_landmarks"]["detected"] == {}
 
 
+def test_the_ellipses_of_radiographs_have_an_area_and_are_compared_with_the_errors(dataset: Dataset) -> None:
+    """The larger the error of a landmark, the larger the ellipse that this model claims."""
+
+    def knows_its_errors(case: str, prediction: Prediction) -> Prediction:
+        off_mm = 0.1 * np.arange(1, len(prediction.landmarks) + 1)
+        points = prediction.landmarks.points_lps_mm + off_mm[:, None] * [1, 0, 0]
+        covariance = off_mm[:, None, None] ** 2 * np.diag([4.0, 1.0, 0.0])
+        landmarks = replace(prediction.landmarks, points_lps_mm=points, covariance_mm2=covariance)
+        return replace(prediction, landmarks=landmarks)
+
+    report = report_of(dataset, change=knows_its_errors)
+    # The middle landmarks of the two blobs of four and of the core of eight are off by 0.25, 0.65 and 1.25 mm.
+    area = np.pi * 4.605 * 2
+    expected = {"left_blob": (0.2**2 + 0.3**2) / 2, "right_blob": (0.6**2 + 0.7**2) / 2, "core": (1.2**2 + 1.3**2) / 2}
+    for structure, size in expected.items():
+        found = report["structures"][structure]["median_ellipse_90_mm2"]
+        assert found["mean"] == pytest.approx(area * size, rel=1e-3)
+    assert report["average"]["median_ellipsoid_90_ml"]["mean"] is None
+    assert report["spearman_uncertainty_error"] == pytest.approx(1)
+    table = markdown_of(report)
+    assert "| 90 % region mm² |" in table
+    assert "Spearman correlation of the region's size with the error: 1.00." in table
+
+    nothing_claimed = report_of(dataset)
+    assert nothing_claimed["average"]["median_ellipse_90_mm2"]["mean"] is None
+    assert nothing_claimed["spearman_uncertainty_error"] is None
+    assert "90 % region mm²" in markdown_of(nothing_claimed).split("Not measured")[1]
+
+
+def test_an_ellipse_has_the_same_area_however_the_image_lies_in_space() -> None:
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    flat = turned @ np.diag([9.0, 4.0, 0.0]) @ turned.T
+    areas = ellipse_areas_mm2(np.stack([flat, np.zeros((3, 3))]), turned[:, :2])
+    np.testing.assert_allclose(areas, [np.pi * 4.60517 * 6, np.nan], rtol=1e-5)
+
+
+def test_millimetres_that_come_from_the_landmarks_are_explained(tmp_path: Path, chest_bundle: Path) -> None:
+    """Groups that derive them from other landmarks report other millimetres for the same errors."""
+    derived = write_dataset(tmp_path / "data", {"core": _diamond((70, 60), 20)}, spacing_source="from_landmarks")
+    sentence = "Millimetres of `shapes` were derived from its landmarks (corners 0 and 2 are 20 mm apart): by another"
+    report = report_of(replace(derived, source="corners 0 and 2 are 20 mm apart"), shift_px=(1, 0))
+    assert report["spacing"]["source"] == "from_landmarks"
+    assert f"* {sentence}" in markdown_of(report)
+    assert "derived from its landmarks: by another" in markdown_of(report_of(derived))
+
+    folder = tmp_path / "model"
+    shutil.copytree(chest_bundle, folder)
+    record_measurement(folder, report)
+    assert sentence in (folder / CARD).read_text()
+
+
+def test_millimetres_of_the_detector_need_no_explanation(dataset: Dataset) -> None:
+    report = report_of(dataset)
+    assert report["spacing"] == {"source": "detector", "note": None}
+    assert "Millimetres" not in markdown_of(report)
+
+
 def test_landmarks_of_another_image_are_refused(dataset: Dataset) -> None:
     Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80)).save(dataset.cases[0].image_path)
     with pytest.raises(InputError, match="160 x 128 pixels for case a"):
@@ -273,7 +335,7 @@ def test_a_report_does_not_differ_from_itself(dataset: Dataset) -> None:
     assert comparison["cases"] == 4
     assert comparison["notes"] == []
     for part in (comparison["average"], *comparison["groups"].values(), *comparison["structures"].values()):
-        for metric in set(METRICS) - {"false_alarm_share", "in_ellipse_90_share", "median_ellipsoid_90_ml"}:
+        for metric in set(METRICS) - NOT_CLAIMED:
             assert (part[metric]["mean"], part[metric]["ci95"], part[metric]["wilcoxon_p"]) == (0, [0, 0], 1)
 
 

@@ -13,6 +13,8 @@ import torch
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.models.bundle import load_bundle
+from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORKS
+from DenseLandmarksLib.models.networks.localisation_unet import weights_of
 from DenseLandmarksLib.models.predictors.heatmap import HeatmapPredictor
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_radiographs import LANDMARKS, SPACING_MM, write_blob_radiographs
@@ -29,7 +31,7 @@ from training.heatmap_recipe import (
 )
 from training.heatmap_task import HeatmapTask
 from training.recipe import AugmentationRecipe, OptimiserRecipe, read_recipe, recipe_from_dict, recipe_to_dict
-from training.trainer import Trainer
+from training.trainer import Trainer, build_optimiser
 
 ROOT = Path(__file__).parents[2]
 STILL = AugmentationRecipe(rotation_deg=0, scale=(1.0, 1.0), anisotropy=0, shift=0, contrast=0, brightness=0)
@@ -217,6 +219,37 @@ def test_gradients_are_shortened_to_the_recipes_clip(data: Path) -> None:
     assert (after - before).norm() == pytest.approx(1e-3, rel=0.02)
 
 
+def test_a_recipe_may_leave_gradients_as_long_as_they_are(data: Path) -> None:
+    def first_step(clip: float) -> torch.Tensor:
+        plain = OptimiserRecipe("nesterov", "constant", 1, 1, 1, 1e-5, 0.0, momentum=1e-9, clip=clip, ema=0.0)
+        trainer = Trainer(HeatmapTask.read(replace(PAPER, optimiser=plain), data, "cpu", None))
+        before = torch.cat([value.detach().flatten().clone() for value in trainer.network.parameters()])
+        trainer.run_epoch()
+        return torch.cat([value.detach().flatten() for value in trainer.network.parameters()]) - before
+
+    torch.testing.assert_close(first_step(0.0), first_step(1e12))
+    assert first_step(0.0).norm() > 2 * first_step(1e-3).norm() > 0
+    # As the authors' code for volumes has it; that for cephalograms shortens them.
+    clips = {name: read_recipe(ROOT / "training" / "recipes" / f"scn-paper-{name}.toml") for name in ("volume", "ceph")}
+    assert {name: recipe.optimiser.clip for name, recipe in clips.items()} == {"volume": 0, "ceph": 1e4}
+    with pytest.raises(InputError, match=r"expected optimiser\.clip of 0, for none, or above, got -1"):
+        OptimiserRecipe(clip=-1.0)
+
+
+def test_a_cosine_falls_to_a_hundredth_of_whatever_rate_it_begins_with() -> None:
+    """The paper's 1e-5 at its 1e-3; a rate below that must not rise."""
+    for rate in (1e-3, 1e-6):
+        recipe = OptimiserRecipe("nesterov", "cosine", learning_rate=rate)
+        optimiser, schedule = build_optimiser([torch.nn.Parameter(torch.zeros(1))], recipe, 20)
+        rates = []
+        for _ in range(20):
+            rates.append(schedule.get_last_lr()[0])
+            optimiser.step()
+            schedule.step()
+        assert rates == sorted(rates, reverse=True)
+        assert schedule.get_last_lr()[0] == pytest.approx(rate / 100)
+
+
 @pytest.mark.parametrize("cases", [3, 8])
 def test_a_run_of_so_many_steps_has_them_however_many_cases_there_are(data: Path, tmp_path: Path, cases: int) -> None:
     every = load_grid_cases(data, (64, 48)).of_split("train")
@@ -346,7 +379,10 @@ def test_a_network_that_cannot_be_is_told_in_one_line(data: Path, network: Heatm
 
 @pytest.mark.parametrize(
     "name",
-    ["hand-xray", "ceph-xray", "scn-paper-hand", "scn-paper-ceph", "heat-reg", "heat-reg-quarter", "heat-reg-joint"],
+    [
+        *("hand-xray", "ceph-xray", "scn-paper-hand", "scn-paper-ceph", "unet-paper-hand", "unet-paper-ceph"),
+        *("heat-reg", "heat-reg-quarter", "heat-reg-joint"),
+    ],
 )
 def test_the_recipes_describe_networks_that_exist(name: str, data: Path) -> None:
     """Built without memory for their weights."""
@@ -363,3 +399,19 @@ def test_the_recipes_describe_networks_that_exist(name: str, data: Path) -> None
     assert 1e5 < count < 4e7
     if "xray" in name:
         assert 2 * count < 16 * 2**20
+
+
+@pytest.mark.parametrize(("what", "landmarks"), [("hand", 37), ("ceph", 19)])
+def test_the_rival_at_the_papers_size_has_as_many_weights_and_is_trained_alike(what: str, landmarks: int) -> None:
+    scn, u_net = (read_recipe(ROOT / "training" / "recipes" / f"{name}-paper-{what}.toml") for name in ("scn", "unet"))
+    assert isinstance(scn, HeatmapRecipe)
+    assert isinstance(u_net, HeatmapRecipe)
+    with torch.device("meta"):
+        weights = [
+            weights_of(HEATMAP_NETWORKS[recipe.network.name](landmarks, **recipe.network.arguments))
+            for recipe in (scn, u_net)
+        ]
+    assert weights[1] == pytest.approx(weights[0], rel=0.02)
+    assert u_net.network.name == "LocalisationUNet"
+    same = {"name": "", "description": "", "network": HeatmapNetworkRecipe()}
+    assert replace(u_net, **same) == replace(scn, **same)  # type: ignore[arg-type]

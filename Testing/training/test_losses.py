@@ -168,6 +168,21 @@ def test_a_structure_that_nobody_annotated_teaches_nothing(kind: str) -> None:
     assert mask_loss(logits, block(2, 2), torch.zeros(2, 2), torch.ones(2), kind).item() == 0
 
 
+@pytest.mark.parametrize("kind", ["bce", "dice_bce"])
+def test_a_mask_that_weighs_half_teaches_half(kind: str) -> None:
+    """Also where all of a batch weigh half, as the accepted masks of a library do."""
+    logits = torch.randn(2, 2, *SIZE, generator=torch.Generator().manual_seed(0))
+
+    def loss(annotated: list[list[float]]) -> Tensor:
+        return mask_loss(logits, block(2, 2), torch.tensor(annotated), torch.ones(2), kind)
+
+    whole = loss([[1.0, 1.0], [1.0, 1.0]])
+    torch.testing.assert_close(loss([[0.5, 0.5], [0.5, 0.5]]), whole / 2)
+    first, second = loss([[1.0, 0.0], [0.0, 0.0]]), loss([[0.0, 1.0], [0.0, 0.0]])
+    torch.testing.assert_close(loss([[0.5, 0.0], [0.0, 0.0]]), first / 2)
+    torch.testing.assert_close(loss([[1.0, 0.5], [0.0, 0.0]]), (first + second / 2) / 2)
+
+
 # ---- smoothness and the sum -----------------------------------------------------------------------------------------
 
 

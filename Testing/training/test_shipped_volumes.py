@@ -18,10 +18,10 @@ PROMISED = {"headneck-ct": ("headneck_ct", 5.5, 0.05), "mouse-skull": ("mouse_ct
 
 
 @pytest.fixture(scope="module", params=PROMISED)
-def report(request: pytest.FixtureRequest, real_volumes: Callable[[str], Path]) -> dict[str, Any]:
+def report(request: pytest.FixtureRequest, real_data: Callable[[str], Path]) -> dict[str, Any]:
     data, _, _ = PROMISED[request.param]
     predictor = open_bundle(load_bundle(find_bundle(request.param)), "cpu")
-    return {"name": request.param, **evaluate(predictor, read_volume_dataset(real_volumes(data)), progress=False)}
+    return {"name": request.param, **evaluate(predictor, read_volume_dataset(real_data(data)), progress=False)}
 
 
 def test_the_shipped_models_are_as_good_as_promised(report: dict[str, Any]) -> None:

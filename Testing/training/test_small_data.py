@@ -11,7 +11,16 @@ from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORKS
 from DenseLandmarksLib.models.networks.localisation_unet import weights_of
 from Testing.studies import small_data as study
 from Testing.studies import small_data_table
-from Testing.studies.small_data_table import SizeErrors, far_share, interval, median_mm, resampled, table_of
+from Testing.studies.small_data_table import (
+    SizeErrors,
+    by_images,
+    far_share,
+    interval,
+    median_mm,
+    more_gain,
+    resampled,
+    table_of,
+)
 from Testing.training.blob_radiographs import write_blob_radiographs
 from training.grid_cases import load_grid_cases
 from training.recipe import build_from, read_values
@@ -160,6 +169,44 @@ def test_the_table_counts_errors_and_says_by_how_much_one_network_wins() -> None
     table = table_of(sizes)
     assert "| 10 | u-net | 3 | 20.07% [20.0" in table
     assert "| 10 | +20.07% [+20.0" in table
+
+
+def test_that_one_network_wins_by_more_the_fewer_images_has_an_interval_of_its_own() -> None:
+    """Cases are easy or hard for both networks and sizes alike: what they differ by is sure, each of them is not."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=(1, 60, 1)) + rng.normal(size=(3, 60, 5)) * 0.01 + 5
+    sizes = [
+        SizeErrors("scn", 60, hard[:1], 1e-3),
+        SizeErrors("u-net", 60, hard[:1] + 0.2, 1e-3),
+        SizeErrors("scn", 25, hard, 1e-3),
+        SizeErrors("u-net", 25, hard + 0.3, 1e-3),
+        SizeErrors("scn", 10, hard + 1, 1e-3),
+        SizeErrors("u-net", 10, hard + 1.7, 1e-3),
+    ]
+    by = by_images(sizes)
+    more, low, high = more_gain(by[10], by[60], median_mm)
+    assert more == pytest.approx(0.5)
+    assert low == pytest.approx(0.5)
+    assert high == pytest.approx(0.5)
+    (row,) = [line for line in table_of(sizes).splitlines() if line.startswith("| 10 less 60 |")]
+    assert row.endswith("| +0.50 [+0.50, +0.50] |")
+    # What a draw happens to hold makes it unsure again.
+    of_draws = np.array([-0.5, 0.0, 0.5])[:, None, None]
+    unsure = {**by[10], "u-net": SizeErrors("u-net", 10, hard + 1.7 + of_draws, 1e-3)}
+    _, low, high = more_gain(unsure, by[60], median_mm)
+    assert low < 0.2 < 0.8 < high
+    assert "less" not in table_of(sizes[:2])
+
+
+def test_a_learning_rate_at_the_edge_of_what_was_searched_is_told() -> None:
+    errors = np.ones((1, 4, 2))
+    sizes = [SizeErrors("scn", 10, errors, 1e-3), SizeErrors("u-net", 10, errors, 3e-4)]
+    notes = [line for line in table_of(sizes, (3e-4, 1e-3, 3e-3)).splitlines() if line.startswith("*")]
+    assert notes == [
+        "* The learning rate of u-net, 0.0003, is the smallest that was searched: one beyond may be better."
+    ]
+    assert "*" not in table_of(sizes, (1e-4, 3e-4, 1e-3, 3e-3))
+    assert "*" not in table_of(sizes)
 
 
 def test_intervals_grow_with_what_draws_and_cases_differ_by() -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from DenseLandmarksLib.worker.client import Worker
 from Testing.annotation.test_heatmap_session import between
+from Testing.geometry.dicom_files import write_dicom
 from Testing.models.disc_finder import (
     NAMES,
     RADIUS_MM,
     SPACING_MM,
     lps_of,
+    marked_hand,
     patient,
     write_disc_finder,
     write_hand,
@@ -140,7 +142,7 @@ def test_a_hand_of_the_other_side_is_looked_at_mirrored_and_a_line_says_so(hands
     model = write_disc_finder(tmp_path / "finder", either_side=True)
     hand = hands(write_hand(tmp_path / "right.nrrd", 1, is_mirrored=True), model=model)
     assert hand.sees("doubts") == ""
-    said = "The model saw it mirrored: it knows either side, and only this one looked right."
+    said = "The model saw it mirrored: it knows either side, and this one looked better."
     assert hand.sees("side_seen") == said
     wrist = point_lps_mm(hand.bench.case, "wrist")
     np.testing.assert_allclose(wrist, lps_of(patient(1))[0] * [-1, 1, 1] + [-SPACING_MM, 0, 0], atol=2 * SPACING_MM)
@@ -150,3 +152,13 @@ def test_a_hand_of_the_other_side_is_looked_at_mirrored_and_a_line_says_so(hands
     hand.until(lambda: not hand.sees("predicting"))
     assert hand.sees("side_seen") == "The model saw it as stored."
     assert "the image looks mirrored" in hand.sees("doubts")
+
+
+def test_only_a_side_that_the_file_does_not_state_is_looked_for(hands: Hands, tmp_path: Path) -> None:
+    model = write_disc_finder(tmp_path / "finder", either_side=True, expects={"laterality": "L"})
+    told = write_dicom(tmp_path / "told.dcm", pixels=marked_hand().pixels_yx, Laterality="R")
+    hand = hands(write_hand(tmp_path / "first.nrrd", 1), write_hand(tmp_path / "other.nrrd", 2), told, model=model)
+    hand.opens("other")
+    assert hand.sees("side_seen") == "The model will see it as stored, or mirrored where that looks better."
+    hand.opens("told")
+    assert hand.sees("side_seen") == "The model will see it mirrored (for the right side)."

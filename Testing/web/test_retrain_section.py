@@ -19,7 +19,7 @@ from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import active_bundle
 from DenseLandmarksLib.scene import retraining as retraining_module
 from Testing.annotation.perfect_answer import chest_image
-from Testing.annotation.retraining.runs import STAND_IN, taught_library
+from Testing.annotation.retraining.runs import STAND_IN, place_blind, taught_library
 from Testing.training.blob_radiographs import write_blob_radiographs
 from Testing.web.test_app import Person
 
@@ -86,6 +86,18 @@ def test_what_there_is_to_learn_from_is_counted(anna: Person, chest_template: Te
     assert anna.sees("why_no_retraining") == ""
     assert anna.sees("why_not_active") == "No retraining of this library made a version yet."
     assert anna.sees("why_no_roll_back") == "The version in use was not made by retraining."
+
+
+def test_cases_to_compare_on_are_counted_for_the_chosen_model(
+    anna: Person, taught: Library, chest_template: Template, tmp_path: Path
+) -> None:
+    anna.until(lambda: anna.sees("lessons_line").endswith(" 0 of 20 cases to compare versions on."))
+    first = taught.cases()[0].id
+    place_blind(taught, tmp_path, chest_template)
+    anna.does("open_case", first)
+    anna.until(lambda: anna.sees("lessons_line").endswith(" 1 of 20 cases to compare versions on."))
+    anna.chooses(model="headneck-ct")
+    assert anna.sees("lessons_line").endswith(" 0 of 20 cases to compare versions on.")
 
 
 def test_nothing_is_read_while_nobody_looks(taught: Library, user: Path, hold: Path) -> None:

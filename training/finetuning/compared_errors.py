@@ -9,15 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from DenseLandmarksLib.annotation.library.comparison import for_comparison
-from DenseLandmarksLib.annotation.library.decisions import Decision, Decisions
+from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.frames import lps_mm_from_index
-from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.models.bundle import Bundle
-from DenseLandmarksLib.models.fitting_models import misfit
 from DenseLandmarksLib.models.registry import open_bundle
+from training.finetuning.blind_truth import Truth, blind_truths
 from training.landmark_measurement import match_landmarks
 from training.metrics import landmark_errors_mm
 
@@ -66,15 +63,6 @@ class ComparedErrors:
     notes: tuple[str, ...]
 
 
-class _Truth(NamedTuple):
-    """Landmarks of a case that were placed blind and that both versions know, (N, 3) in LPS mm."""
-
-    case: Decisions
-    names: tuple[str, ...]
-    structures: tuple[str, ...]
-    points_lps_mm: NDArray[np.float64]
-
-
 class _Measured(NamedTuple):
     """One version on one case: errors (N,), and how many of the landmarks it called absent."""
 
@@ -91,24 +79,14 @@ def compare_errors(
     library: Library,
     decisions: Sequence[Decisions],
     device: str,
-    taught: frozenset[str],
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> ComparedErrors:
     """Have both versions predict the cases for comparison, one version after the other.
 
-    ``taught`` are the ids of cases that one of them learnt from: their patients are not compared on. The rest as
-    :func:`training.finetuning.gate.compare` takes it.
+    The arguments are those of :func:`training.finetuning.gate.compare`.
     """
-    known = frozenset(before.landmark_names) & frozenset(after.landmark_names)
-    truths: list[_Truth] = []
-    left_out: dict[str, str] = {}
-    for case in _of_patients_for_comparison(library, decisions, taught):
-        reason = misfit(after, case.name, case.geometry.size[2]) or _why_not(case, known)
-        if reason:
-            left_out[case.case_id] = f"{case.name}: left out; {reason}"
-        else:
-            truths.append(_truth(case, known))
+    truths, left_out = blind_truths(before, after, library, decisions)
 
     def measure(bundle: Bundle, done: int) -> _Found:
         predictor, found = open_bundle(bundle, device), {}
@@ -136,41 +114,7 @@ def compare_errors(
     return _together([truth for truth in truths if truth.case.case_id in old.keys() & new.keys()], old, new, left_out)
 
 
-def _of_patients_for_comparison(
-    library: Library, decisions: Sequence[Decisions], taught: frozenset[str]
-) -> Iterator[Decisions]:
-    """Cases with something blind in them, of patients who are there for comparison and from whom no version learnt."""
-    patients = for_comparison(decisions)
-    person_of = {entry.id: entry.patient or entry.id for entry in library.cases()}
-    learnt = {person_of.get(case_id, case_id) for case_id in taught}
-    for case in decisions:
-        if case.person in patients and case.person not in learnt and case.blind:
-            yield case
-
-
-def _why_not(case: Decisions, known: frozenset[str]) -> str:
-    if case.geometry.spacing_source is SpacingSource.UNKNOWN:
-        return "the spacing of its image is unknown, so that there are no millimetres; measure it once"
-    if not _placed(case, known):
-        return "no landmark that both versions know was placed in it without a prediction in sight"
-    return ""
-
-
-def _placed(case: Decisions, known: frozenset[str]) -> list[tuple[Decision, tuple[float, float, float]]]:
-    return [
-        (landmark, landmark.index_ijk)
-        for landmark in case.landmarks
-        if landmark.index_ijk is not None and landmark.name in case.blind & known
-    ]
-
-
-def _truth(case: Decisions, known: frozenset[str]) -> _Truth:
-    placed = _placed(case, known)
-    points_lps_mm = lps_mm_from_index(case.geometry, [index_ijk for _, index_ijk in placed])
-    return _Truth(case, tuple(one.name for one, _ in placed), tuple(one.structure for one, _ in placed), points_lps_mm)
-
-
-def _together(truths: Sequence[_Truth], old: _Found, new: _Found, left_out: Mapping[str, str]) -> ComparedErrors:
+def _together(truths: Sequence[Truth], old: _Found, new: _Found, left_out: Mapping[str, str]) -> ComparedErrors:
     cases = tuple(
         CaseErrors(
             case_id=truth.case.case_id,
@@ -186,7 +130,7 @@ def _together(truths: Sequence[_Truth], old: _Found, new: _Found, left_out: Mapp
     return ComparedErrors(cases, tuple(_by_structure(truths, old, new)), (before, after), tuple(left_out.values()))
 
 
-def _by_structure(truths: Sequence[_Truth], old: _Found, new: _Found) -> Iterator[StructureErrors]:
+def _by_structure(truths: Sequence[Truth], old: _Found, new: _Found) -> Iterator[StructureErrors]:
     """Means over cases of the mean error on each structure, in the order in which structures occur."""
     for structure in dict.fromkeys(name for truth in truths for name in truth.structures):
         means, landmarks = [], 0

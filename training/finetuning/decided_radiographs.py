@@ -12,6 +12,7 @@ from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.grid import Grid, fit_grid
+from DenseLandmarksLib.geometry.image_geometry import SpacingSource
 from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import VIEWS, View
 from DenseLandmarksLib.landmarks.landmark_set import Review
@@ -57,7 +58,11 @@ def no_case(lines: Sequence[str]) -> InputError:
 
 @dataclass(frozen=True)
 class _OnGrid:
-    """One case: image (H, W), landmarks (L, 2) in grid pixels, weights and absent (L,), masks, mm per grid pixel."""
+    """One case: image (H, W), landmarks (L, 2) in grid pixels, weights and absent (L,), masks, mm per grid pixel.
+
+    Where the spacing of the image is unknown ``mm_per_pixel`` is NaN: its errors are no millimetres.
+    ``too_small`` names structures whose mask has pixels in the image and none on the grid.
+    """
 
     image: NDArray[np.float16]
     points: FloatArray
@@ -65,6 +70,7 @@ class _OnGrid:
     absent: NDArray[np.bool_]
     masks: Mapping[str, NDArray[np.bool_]]
     mm_per_pixel: float
+    too_small: tuple[str, ...]
 
 
 def read_decided_radiographs(
@@ -76,6 +82,7 @@ def read_decided_radiographs(
     weight_of: Callable[[Review], float],
     either_side: bool = False,
     teaches_absence: bool = True,
+    between_cases: Callable[[], None] = lambda: None,
 ) -> DecidedRadiographs:
     """All decisions about the landmarks and structures of ``template``, on a grid of ``grid_size`` (height, width).
 
@@ -83,17 +90,22 @@ def read_decided_radiographs(
     ``either_side`` sees the other one mirrored, and calls its landmarks what they are there.
 
     A case whose image is gone, or is none of a radiograph, or in which nothing of the model's was decided, is left out with a
-    line; so is one of absent landmarks alone unless the run ``teaches_absence``. Raises :class:`InputError` where none
-    is left.
+    line; so is one of absent landmarks alone unless the run ``teaches_absence``. A mask that covers no pixel of the grid is left
+    out with a line too: it would teach that the structure is not there. ``between_cases`` is called before each case is read
+    and may raise what ends it. Raises :class:`InputError` where none is left.
     """
     found: list[tuple[Decisions, _OnGrid]] = []
-    lines = []
+    lines = list[str]()
     for decided in decisions:
+        between_cases()
         try:
             image, _ = library.case(decided.case_id).read_image(decided.geometry)
             if not image.is_radiograph:
                 raise InputError(f"expected a radiograph in case {decided.name}, got a volume. It is left out.")
             one = _on_grid(decided, image, template, grid_size, expectation, weight_of, either_side)
+            lines += [
+                f"{decided.name}: the mask of {name} covers no pixel; only its points teach" for name in one.too_small
+            ]
             if not one.weights.any() and not one.masks:
                 raise nothing_to_learn(decided)
             if not teaches_absence and not one.weights[~one.absent].any() and not one.masks:
@@ -160,15 +172,15 @@ def _on_grid(
         view = view_of_decided(stated, template, points_mm, [view for view in VIEWS if view.turn_deg])
     grid = fit_grid(image, grid_size, view)
     rows = [taught.get(name) for name in names_in(view)]
+    on_image = {name: mask[0] for name, mask in decided.masks.items() if name in template.structure_names}
+    masks = {name: grid.mask_from_image(mask) for name, mask in on_image.items()}
+    too_small = tuple(name for name, mask in masks.items() if on_image[name].any() and not mask.any())
     return _OnGrid(
         grid.resample(image.pixels_yx).astype(np.float16),
         points_in(grid),
         np.array([0.0 if row is None else weight_of(row.review) for row in rows], np.float32),
         np.array([row is not None and row.index_ijk is None for row in rows], bool),
-        {
-            name: grid.mask_from_image(mask[0])
-            for name, mask in decided.masks.items()
-            if name in template.structure_names
-        },
-        size_of(grid),
+        {name: mask for name, mask in masks.items() if name not in too_small},
+        float("nan") if image.spacing_source is SpacingSource.UNKNOWN else size_of(grid),
+        too_small,
     )

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.geometry.frames import lps_mm_from_index
 from DenseLandmarksLib.landmarks.landmark_set import Review
+from DenseLandmarksLib.models.bundle import BundleDescription
 from DenseLandmarksLib.models.intensity import IntensityRecipe
+from training.finetuning.decided_landmarks import decided_landmarks
 from training.finetuning.decided_radiographs import no_case, nothing_to_learn
+from training.finetuning.grow_names import grown_names
 from training.read_volumes import pyramid_of
 from training.stored_pyramid import StoredPyramid
 from training.volume_cases import VolumeCases
@@ -31,55 +33,41 @@ class DecidedVolumes:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Landmarks:
-    """Of one case: ``points_lps_mm`` (L, 3) NaN where unknown, ``absent`` (L,) and ``weights`` (L,)."""
-
-    points_lps_mm: NDArray[np.float64]
-    absent: NDArray[np.bool_]
-    weights: NDArray[np.float64]
-
-
-def grown_names(
-    names: Sequence[str], structures: Sequence[str], decisions: Sequence[Decisions]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Landmarks and their structures: those of a model and, behind them, those that people placed under another name."""
-    found = dict(zip(names, structures, strict=True))
-    for case in decisions:
-        for decision in case.landmarks:
-            if decision.index_ijk is not None:
-                # Placed where no structure is to choose from: listed under its own name.
-                found.setdefault(decision.name, decision.structure or decision.name)
-    return tuple(found), tuple(found.values())
-
-
 def read_decided_volumes(
     decisions: Sequence[Decisions],
     library: Library,
-    names: tuple[str, ...],
-    structures: tuple[str, ...],
+    parent: BundleDescription,
     spacings_mm: Sequence[float],
     intensity: IntensityRecipe,
     weight_of: Callable[[Review], float],
+    between_cases: Callable[[], None] = lambda: None,
 ) -> DecidedVolumes:
-    """All decisions about the landmarks ``names``; ``weight_of`` says what a review teaches.
+    """All decisions about the landmarks of ``parent`` and those that are new; ``weight_of`` says what a review teaches.
 
     What teaches nothing is as if nobody had decided it. A case whose image is gone, or is a radiograph, or in which nothing of
-    the model's was decided, is left out with a line. Raises :class:`InputError` where none is left.
+    the model's was decided, is left out with a line. A new landmark is one of :func:`grown_names` in the cases that are left.
+    ``between_cases`` is called before each case is read and may raise what ends it. Raises :class:`InputError` where none is
+    left.
     """
-    found: list[tuple[Decisions, StoredPyramid, _Landmarks]] = []
-    lines = []
+    grown = grown_names(parent, decisions, weight_of)
+    read: list[tuple[Decisions, StoredPyramid]] = []
+    lines = list(grown.lines)
     for decided in decisions:
+        between_cases()
         try:
-            landmarks = _landmarks(decided, names, weight_of)
-            if not landmarks.weights.any():
+            if not decided_landmarks(decided, grown.names, weight_of).weights.any():
                 raise nothing_to_learn(decided)
             image, _ = library.case(decided.case_id).read_image(decided.geometry)
             if image.is_radiograph:
                 raise InputError(f"expected a volume in case {decided.name}, got a radiograph. It is left out.")
-            found.append((decided, pyramid_of(image, spacings_mm, intensity), landmarks))
+            read.append((decided, pyramid_of(image, spacings_mm, intensity)))
         except InputError as error:
             lines.append(str(error))
+    # Of a landmark that was placed only in cases which are left out there is nothing to learn from.
+    names, structures, _ = grown_names(parent, [decided for decided, _ in read], weight_of)
+    taught = [(decided, pyramid, decided_landmarks(decided, names, weight_of)) for decided, pyramid in read]
+    lines += [str(nothing_to_learn(decided)) for decided, _, landmarks in taught if not landmarks.weights.any()]
+    found = [one for one in taught if one[2].weights.any()]
     if not found:
         raise no_case(lines)
     cases = VolumeCases(
@@ -95,21 +83,6 @@ def read_decided_volumes(
         np.stack([landmarks.weights for _, _, landmarks in found]),
     )
     return DecidedVolumes(cases, tuple(decided.case_id for decided, _, _ in found), tuple(lines))
-
-
-def _landmarks(decided: Decisions, names: tuple[str, ...], weight_of: Callable[[Review], float]) -> _Landmarks:
-    """What one case says of the landmarks ``names``."""
-    said = _Landmarks(np.full((len(names), 3), np.nan), np.zeros(len(names), bool), np.zeros(len(names)))
-    for decision in decided.landmarks:
-        if decision.name not in names or not weight_of(decision.review) > 0:
-            continue
-        row = names.index(decision.name)
-        said.weights[row] = weight_of(decision.review)
-        if decision.index_ijk is None:
-            said.absent[row] = True
-        else:
-            said.points_lps_mm[row] = lps_mm_from_index(decided.geometry, [decision.index_ijk])[0]
-    return said
 
 
 def with_replayed(cases: VolumeCases, original: VolumeCases) -> VolumeCases:

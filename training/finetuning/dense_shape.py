@@ -6,7 +6,7 @@ it also gives the structure's mask and uv map; a mask that was decided itself st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from DenseLandmarksLib.models.predictors.decode import decode_output
 from training.dense_shape_task import DenseShapeTask, TrainingSet
 from training.export import dense_shape_configuration, model_card
 from training.finetuning.bundle import FinetuneRun, save_finetuned
-from training.finetuning.decided_radiographs import read_decided_radiographs
-from training.finetuning.grow_template import grown_template
+from training.finetuning.decided_radiographs import DecidedRadiographs, read_decided_radiographs
+from training.finetuning.grow_template import read_with_new_landmarks
 from training.finetuning.recipe import FinetuneRecipe
 from training.finetuning.replayed_cases import joined, original_cases
 from training.grid_cases import GridCases
@@ -40,7 +40,7 @@ class FinetuneDenseShape(DenseShapeTask):
     The ``cases`` are those of the library, followed by the original ones that are replayed.
     """
 
-    validated = ("error_mm",)
+    validated: tuple[str, ...] = ("error_mm",)
 
     def __init__(
         self, recipe: Recipe, data: TrainingSet, template: Template, cases: GridCases, run: FinetuneRun
@@ -54,11 +54,12 @@ class FinetuneDenseShape(DenseShapeTask):
         network.load_state_dict(self.run.first_weights(network.state_dict(), self.template.landmark_names))
         return network
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: nn.Module, between_cases: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean error (mm) over the decided, present landmarks of the cases that people decided."""
         network.eval()
         errors_mm = []
         for m in range(len(self.run.case_ids)):
+            between_cases()
             with torch.inference_mode():
                 output = network(self.data.images[m : m + 1].float())
             _, field = decode_output(output, self.template.structure_names, read_out=self.recipe.target.read_out)
@@ -83,22 +84,29 @@ def finetune_task(
     parent: Bundle,
     options: FinetuneRecipe,
     device: str,
+    between_cases: Callable[[], None] = lambda: None,
 ) -> FinetuneDenseShape:
     """The cases of ``decisions``, and behind them the original ones that are replayed.
 
-    Raises :class:`~DenseLandmarksLib.errors.InputError` where nothing of them can be learned from.
+    ``between_cases`` is called before each is read and may raise what ends it. Raises
+    :class:`~DenseLandmarksLib.errors.InputError` where nothing of them can be learned from.
     """
-    extension = library.new_landmarks()
-    template, new_landmarks, unknown = grown_template(parent.need_template(), extension, decisions)
     grid = recipe.target.grid
-    read = read_decided_radiographs(decisions, library, template, grid, recipe.expects, options.weight)
+
+    def read_on(template: Template) -> DecidedRadiographs:
+        return read_decided_radiographs(
+            decisions, library, template, grid, recipe.expects, options.weight, between_cases=between_cases
+        )
+
+    grown, read = read_with_new_landmarks(parent, library.new_landmarks(), decisions, read_on)
+    template, new_landmarks, unknown = grown
     cases = read.cases
     original, name = 0, None
     if replay is not None and options.replay_share > 0:
-        replayed = original_cases(recipe, replay)
+        replayed = original_cases(recipe, replay, between_cases)
         original, name = len(replayed), replayed.data_name
         cases = joined(cases, replayed)
-    targets = make_targets(cases, template, recipe.target)
+    targets = make_targets(cases, template, recipe.target, between_cases)
     mix = CaseMix(len(cases), original, options.replay_share if original else 0.0)
     lines = (*unknown, *read.lines, *_without_pixels(cases, template, targets.annotated))
     run = FinetuneRun(parent, recipe.optimiser, mix, name, read.case_ids, new_landmarks, lines, anew=options.anew)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from DenseLandmarksLib.models.versions import active_bundle, list_versions
 from training.export import rewrite_bundle
 from training.finetuning.gate import compare
 from training.finetuning.learn import Learned
+from training.finetuning.learned_decisions import learned_decisions
 from training.finetuning.report import report_text
 from training.finetuning.request import BegunRun, corrections
 from training.finetuning.run_folder import BUNDLE, CANCEL, GATE, REPORT, TRAINED
@@ -36,17 +38,11 @@ def finish(run: BegunRun, learned: Learned) -> None:
         return (folder.folder / CANCEL).exists()
 
     progress(0, 1)
-    taught = frozenset(one.case_id for one in run.training)
     verdict = compare(
-        parent,
-        bundle,
-        run.library,
-        run.decisions,
-        request.device,
-        trained_on=taught,
-        progress=progress,
-        cancelled=cancelled,
+        parent, bundle, run.library, run.decisions, request.device, progress=progress, cancelled=cancelled
     )
+    if verdict.cases and learned.replayed.line:
+        verdict = replace(verdict, line=f"{verdict.line} {learned.replayed.line}")
     folder.write(GATE, verdict.to_dict())
     descent = {**bundle.metadata["descent"], "gate": verdict.without_cases().to_dict()}
     rewrite_bundle(bundle, metadata={"descent": descent})
@@ -70,8 +66,8 @@ def _exported(run: BegunRun, learned: Learned) -> Bundle:
     place, parent = run.request.output / BUNDLE, run.parent
     shutil.rmtree(place, ignore_errors=True)
     learned.task.export(place, learned.trainer.best_network, parent)
-    taught = {one.case_id: one.revision for one in run.training if one.case_id in learned.task.run.case_ids}
-    learned_from = [one for one in run.training if one.case_id in taught]
+    learned_from = learned_decisions(run, learned.task)
+    taught = {one.case_id: one.revision for one in learned_from}
     descent: dict[str, Any] = {
         "parent": f"{parent.name} {parent.version}",
         "library": {"id": run.library.id, "name": run.library.name},
@@ -79,7 +75,7 @@ def _exported(run: BegunRun, learned: Learned) -> Bundle:
         "corrections": corrections(learned_from),
         "new_landmarks": list(learned.task.run.new_landmarks),
         "gate": None,
-        "trained_on": sorted({*taught, *trained_on_by(parent.metadata)}),
+        "trained_on": sorted({*taught, *learned.replayed.case_ids, *trained_on_by(parent.metadata)}),
         "run": run.id,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -19,7 +19,6 @@ from DenseLandmarksLib.annotation.library.comparison import NEEDED, NEEDED_PERSO
 from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.models.bundle import Bundle
-from DenseLandmarksLib.models.descent import trained_on_by
 from training.finetuning.compared_errors import CaseErrors, ComparedErrors, StructureErrors, compare_errors
 from training.metrics import bootstrap_pooled_ci95
 
@@ -112,11 +111,10 @@ def compare(
     decisions: Sequence[Decisions],
     device: str = "auto",
     margin_share: float = 0.05,
-    trained_on: frozenset[str] = frozenset(),
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Verdict:
-    """Compare two versions of a model on a library's cases for comparison.
+    """Compare two versions of a model on a library's cases for comparison, of nobody of whom one has learnt by its descent.
 
     Errors are millimetres from the placed landmark to the model's, its best guess where it calls it absent. A case that
     cannot be measured is told in a line of the verdict. The same bundles and decisions give the same verdict on the CPU.
@@ -125,15 +123,12 @@ def compare(
     ----------
     decisions : of all cases of the library, see :func:`~.decisions.read_decisions`.
     margin_share : by which share of the old error the new one may be worse.
-    trained_on : ids of cases that one of the versions learnt from, besides those of their descent. Nobody is compared on of
-        whom one of them has learnt.
     progress : gets how many predictions are done, and of how many.
 
     Raises :class:`~training.finetuning.compared_errors.CancelledComparisonError` soon after ``cancelled`` says so, and
     :class:`~DenseLandmarksLib.errors.InputError` where a bundle cannot be opened.
     """
-    taught = trained_on | trained_on_by(before.metadata) | trained_on_by(after.metadata)
-    errors = compare_errors(before, after, library, decisions, device, taught, progress, cancelled)
+    errors = compare_errors(before, after, library, decisions, device, progress, cancelled)
     return verdict_of(errors, margin_share)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from training.export_heatmap import heatmap_card, heatmap_configuration
 from training.finetuning.bundle import FinetuneRun, save_finetuned
-from training.finetuning.decided_radiographs import read_decided_radiographs
-from training.finetuning.grow_template import grown_template
+from training.finetuning.decided_radiographs import DecidedRadiographs, read_decided_radiographs
+from training.finetuning.grow_template import read_with_new_landmarks
 from training.finetuning.recipe import FinetuneRecipe
 from training.finetuning.replayed_cases import joined, original_cases
 from training.grid_cases import GridCases
@@ -53,11 +53,12 @@ class FinetuneHeatmapTask(HeatmapTask):
         network.load_state_dict(self.run.first_weights(network.state_dict(), self.template.landmark_names))
         return network
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: nn.Module, between_cases: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean error (mm) of the landmarks that people placed, verified or corrected in the library's cases."""
         network.eval()
         errors = []
         for row in range(len(self.run.case_ids)):
+            between_cases()
             off = self.locate(network, self.cases.images[row]) - self.cases.points[row]
             errors.append(np.linalg.norm(off, axis=1) * self.cases.mm_per_pixel[row])
         known = np.concatenate(errors)
@@ -79,24 +80,30 @@ def finetune_task(
     parent: Bundle,
     options: FinetuneRecipe,
     device: str,
+    between_cases: Callable[[], None] = lambda: None,
 ) -> FinetuneHeatmapTask:
     """A run of ``recipe``, the parent's with its fine-tuning, on the ``decisions`` of a library.
 
     Landmarks that were defined in the library and placed in a case become trained ones. The ``train`` cases of ``replay``,
-    a data folder or packed file, make ``options.replay_share`` of each batch. Raises :class:`InputError` where there is
-    nothing to learn from.
+    a data folder or packed file, make ``options.replay_share`` of each batch. ``between_cases`` is called before each is read
+    and may raise what ends it. Raises :class:`InputError` where there is nothing to learn from.
     """
-    template, new, lines = grown_template(parent.need_template(), library.new_landmarks(), decisions)
-    decided = read_decided_radiographs(
-        decisions,
-        library,
-        template,
-        recipe.target.grid,
-        parent.expectation,
-        options.weight,
-        parent.knows_either_side,
-        recipe.loss.teaches_absence,
-    )
+    grid, teaches_absence = recipe.target.grid, recipe.loss.teaches_absence
+
+    def read_on(template: Template) -> DecidedRadiographs:
+        return read_decided_radiographs(
+            decisions,
+            library,
+            template,
+            grid,
+            parent.expectation,
+            options.weight,
+            parent.knows_either_side,
+            teaches_absence,
+            between_cases,
+        )
+
+    (template, new, lines), decided = read_with_new_landmarks(parent, library.new_landmarks(), decisions, read_on)
     alone = without_other_side(template.landmark_names) if recipe.augmentation.mirror > 0 else ()
     if alone:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror=0.0))
@@ -105,7 +112,7 @@ def finetune_task(
     cases, masks = decided.cases, _decided_masks(decided.cases, template, structures, recipe.target.landmarks_share)
     original, name = 0, None
     if replay is not None and options.replay_share > 0:
-        every = original_cases(recipe, replay)
+        every = original_cases(recipe, replay, between_cases)
         name, original = every.data_name, len(every)
         masks = tuple(np.concatenate(both) for both in zip(masks, contour_masks(every, structures), strict=True))  # type: ignore[assignment]
         cases = joined(cases, every)

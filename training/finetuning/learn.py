@@ -17,10 +17,14 @@ from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import load_bundle
+from training.finetuning.blind_truth import blind_truths
+from training.finetuning.origin import changed_versions, check_origin, origin_of
 from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetuning.replayed_patients import ReplayedPatients, replayed_patients
 from training.finetuning.request import BegunRun, write_cases
-from training.finetuning.run_folder import CASES, READ, TRAINED, CancelledError
-from training.finetuning.validation import Validation
+from training.finetuning.run_folder import CASES, READ, RUN, TRAINED, CancelledError
+from training.finetuning.task import FinetuneTask
+from training.finetuning.validation import Validation, cases_of_curve
 from training.heatmap_recipe import HeatmapRecipe
 from training.recipe import AnyRecipe, Recipe, recipe_to_dict
 from training.run_epochs import CHECKPOINT, RECIPE, TRAINING_CURVE, VALIDATION_CURVE, check_goes_on, run_epochs
@@ -28,30 +32,42 @@ from training.trainer import Trainer, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# What to do where training leads to values that are no numbers; the rest of the model's recipe is not to be changed.
+ADVICE = "Lower finetune.learning_rate_share in a --recipe."
 # A checkpoint after each epoch, unless the last one is so young.
 CHECKPOINT_EVERY_S = 60.0
 
 
 class Learned(NamedTuple):
-    """A model that has learned all: its ``trainer``, and ``lines`` on what was left out."""
+    """A model that has learned all: its ``trainer``, and ``lines`` on what was left out.
+
+    ``replayed`` says of whom it saw original cases, ``compared`` how many cases for comparison its error curve is of: where
+    there are none it is of those that it learned from.
+    """
 
     trainer: Trainer
     task: Any
     lines: tuple[str, ...]
+    replayed: ReplayedPatients
+    compared: int
 
 
 def read_finetune_task(
     recipe: AnyRecipe, run: BegunRun, decisions: tuple[Decisions, ...], options: FinetuneRecipe, device: str
-) -> Any:
-    """The data and the network of a recipe's family; only that family's code is loaded."""
-    finetune_task: Callable[..., Any]
+) -> FinetuneTask:
+    """The data and the network of a recipe's family; only that family's code is loaded.
+
+    Raises :class:`CancelledError` where somebody asked for it while cases are read.
+    """
+    finetune_task: Callable[..., FinetuneTask]
     if isinstance(recipe, Recipe):
         from training.finetuning.dense_shape import finetune_task
     elif isinstance(recipe, HeatmapRecipe):
         from training.finetuning.heatmap import finetune_task
     else:
         from training.finetuning.volumes import finetune_task
-    return finetune_task(recipe, decisions, run.library, run.request.replay, run.parent, options, device)
+    replay, cancelled = run.request.replay, run.folder.check_cancelled
+    return finetune_task(recipe, decisions, run.library, replay, run.parent, options, device, cancelled)
 
 
 def learn(run: BegunRun) -> Learned:
@@ -105,19 +121,22 @@ def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     recipe = finetuned(recipe_of(run.parent), options)
     check_goes_on(output, recipe, request.resume)
     task = read_finetune_task(recipe, run, run.training, options, request.device)
-    lines = tuple(dict.fromkeys((*run.lines, *task.run.lines)))
-    if len(run.training) == 1:
-        lines += ("it learns from one case alone, which says little about others; correct more",)
+    more = _goes_on_with_the_same(run, task)
+    if len(task.run.case_ids) == 1:
+        more.append("it learns from one case alone, which says little about others; correct more")
+    lines = tuple(dict.fromkeys((*run.lines, *task.run.lines, *more)))  # those of a run that goes on are known
     known = folder.read(CASES)
     if known is not None and known["new_landmarks"] != list(task.run.new_landmarks):
         raise InputError(
             f"expected the new landmarks that the run in {output} was begun with, got others. Begin in another folder."
         )
     write_cases(run, task.run.new_landmarks, lines)
+    replayed = replayed_patients(run, task)
     for line in lines:
         logger.warning("%s", line)
-    trainer = Trainer(task)
-    if request.replay is None and options.pull > 0 and not options.anew:
+    trainer = Trainer(task, ADVICE)
+    # Where no old case is seen again, also for want of a share of the batches, the weights are held.
+    if not task.run.mix.is_mixed and options.pull > 0 and not options.anew:
         trainer.pull_to({name: torch.from_numpy(w0).float() for name, w0 in run.parent.weights.items()}, options.pull)
     with tempfile.TemporaryDirectory() as beside:
         task.export(Path(beside) / "start", trainer.best_network, run.parent)
@@ -125,14 +144,25 @@ def _learn(run: BegunRun, options: FinetuneRecipe) -> Learned:
     if (output / CHECKPOINT).is_file():
         trainer.restore(read_checkpoint(output / CHECKPOINT, request.device))
     write_json(output / RECIPE, recipe_to_dict(recipe))
-    validation = Validation(task, start, run.library, blind_cases(run), output, request.device)
+    truths = blind_truths(run.parent, start, run.library, run.decisions, replayed.case_ids).cases
+    compared = cases_of_curve(truths, run.library, folder.check_cancelled)
+    validation = Validation(task, start, run.library, compared, output, request.device, folder.check_cancelled)
     _Loop(run, trainer, validation, begun).train()
-    return Learned(trainer, task, lines)
+    return Learned(trainer, task, lines, replayed, len(compared))
 
 
-def blind_cases(run: BegunRun) -> tuple[Decisions, ...]:
-    """Those for comparison in which something was decided blind; the error curve is of these where there are any."""
-    return tuple(one for one in run.comparison if any(row.name in one.blind for row in one.landmarks))
+def _goes_on_with_the_same(run: BegunRun, task: FinetuneTask) -> list[str]:
+    """Write down what a run begins with; a run that goes on is held to it, and a line says where the program is another.
+
+    Raises :class:`InputError` where cases, images or weights are others.
+    """
+    begun, origin = run.folder.read(RUN) or {}, origin_of(task)
+    changed = changed_versions(begun.get("versions", {}))
+    if "origin" not in begun:  # it begins, or was begun by a program that did not write it down
+        run.folder.write(RUN, {**begun, "origin": origin})
+    else:
+        check_origin(run.request.output, begun["origin"], origin, changed)
+    return [f"{changed} What comes out is not the same to the last bit."] if changed else []
 
 
 class _Loop:
@@ -151,6 +181,8 @@ class _Loop:
             self._validation.after_epoch(trainer, 0.0)
         try:
             for _ in run_epochs(trainer, folder.folder, self._between_steps):
+                if not self._is_over:  # else what is cancelled now is done again, so that the curve has an end
+                    self._state = trainer.state()
                 self._validation.after_epoch(trainer, time.monotonic() - self._started)
                 if not self._is_over and time.monotonic() - self._kept_at < CHECKPOINT_EVERY_S:
                     self._state = copy.deepcopy(trainer.state())
@@ -189,5 +221,6 @@ class _Loop:
         if here > 0:
             left = (time.monotonic() - self._started) / here * (epochs - done) / 60
         fraction = READ + (TRAINED - READ) * done / epochs
-        line = f"learning from {len(self._run.training)} cases: step {round(done * in_epoch)} of {epochs * in_epoch}"
+        cases = len(self._validation.task.run.case_ids)
+        line = f"learning from {cases} cases: step {round(done * in_epoch)} of {epochs * in_epoch}"
         self._run.folder.tell("training", line, fraction, trainer.epoch, epochs, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from training.heatmap_recipe import HeatmapRecipe
 from training.recipe import Recipe
 
 
-def original_cases(recipe: Recipe | HeatmapRecipe, data: Path) -> GridCases:
-    """The cases that a model was trained on: without the fold that its recipe held out."""
-    cases = load_grid_cases(data, recipe.target.grid).of_split("train")
+def original_cases(
+    recipe: Recipe | HeatmapRecipe, data: Path, between_cases: Callable[[], None] = lambda: None
+) -> GridCases:
+    """The cases that a model was trained on: without the fold that its recipe held out.
+
+    ``between_cases`` is called before each is read and may raise what ends it.
+    """
+    cases = load_grid_cases(data, recipe.target.grid, between_cases).of_split("train")
     return cases if recipe.validation_fold < 0 else cases.fold(recipe.validation_fold, recipe.folds)[0]
 
 

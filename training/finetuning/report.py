@@ -7,7 +7,9 @@ from pathlib import Path
 
 from DenseLandmarksLib.models.bundle import BundleDescription
 from training.finetuning.gate import Verdict
-from training.finetuning.learn import Learned, blind_cases
+from training.finetuning.gate_report import verdict_lines
+from training.finetuning.learn import Learned
+from training.finetuning.learned_decisions import learned_decisions
 from training.finetuning.request import BegunRun, corrections
 from training.run_epochs import VALIDATION_CURVE
 
@@ -24,12 +26,15 @@ def report_text(
 
     ``why_not`` is a sentence, with a space before it, on why a version that might be active is not.
     """
-    counts = corrections(run.training)
+    counts = corrections(learned_decisions(run, learned.task))
     decided = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     options = run.request.options
-    kept = f"original cases replayed ({options.replay_share:.0%} of each batch)"
-    if run.request.replay is None:
-        kept = f"pulled to its old weights ({options.pull:g})" if options.pull > 0 else "nothing holds the old weights"
+    if (mix := learned.task.run.mix).is_mixed:
+        kept = f"{mix.original} original cases replayed ({mix.share:.0%} of each batch)"
+    elif options.pull > 0 and not options.anew:
+        kept = f"pulled to its old weights ({options.pull:g})"
+    else:
+        kept = "nothing holds the old weights"
     lines = [
         f"# {version.name} {version.version}",
         "",
@@ -45,13 +50,13 @@ def report_text(
         lines += ["", f"New landmarks: {', '.join(learned.task.run.new_landmarks)}."]
     ends = _ends(run.request.output / VALIDATION_CURVE)
     if ends:
-        whose = "cases for comparison" if blind_cases(run) else "cases that it learned from"
-        lines += ["", f"Mean error on the {whose}: {ends[0]:.2f} mm before, {ends[1]:.2f} mm after."]
-    lines += ["", "## Comparison", "", verdict.line, ""]
-    lines += [f"- {note}" for note in verdict.notes]
+        whose = f"{learned.compared} case{'' if learned.compared == 1 else 's'} for comparison"
+        whose = whose if learned.compared else "the cases that it learned from"
+        lines += ["", f"Mean error on {whose}: {ends[0]:.2f} mm before, {ends[1]:.2f} mm after."]
+    lines += ["", "## Comparison", "", *verdict_lines(verdict)]
     lines += ["", f"The new version is {'active' if is_active else 'listed and not active'}.{why_not}"]
     if learned.lines:
-        lines += ["", "## Left out, and to know", "", *(f"- {line}" for line in learned.lines)]
+        lines += ["", "## Left out, and to know", "", *(f"* {line}" for line in learned.lines)]
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import find_bundle
+from training.finetuning.origin import versions
 from training.finetuning.recipe import FinetuneRecipe, finetune_recipe_from_dict
 from training.finetuning.run_folder import CASES, FORMAT, RUN, STATE, OtherRunError, RunFolder
 
@@ -153,6 +154,7 @@ def _about(request: FinetuneRequest, library: Library, parent: Bundle) -> dict[s
         "library": {"id": library.id, "name": library.name, "folder": str(library.folder.resolve())},
         "replay": None if request.replay is None else str(request.replay.resolve()),
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
         "finetune": dataclasses.asdict(request.options),
         "arguments": {
             "device": request.device,

@@ -2,10 +2,10 @@
 
 ::
 
-    run.json          which model, library and options; written first
+    run.json          which model, library and options, and with which data, weights and program it began; written first
     run.lock          held as long as the process lives: ``state.json`` says "training" and nobody holds it, so it crashed
     state.json        how far it is, in one line for a person
-    cancel            made by a front end: the run ends at its next step and can be gone on with
+    cancel            made by a front end: the run ends at its next step or case and can be gone on with
     cases.json        what it learns from, revision by revision
     recipe.json  training.csv  validation.csv  checkpoint.pt     as of every training
     bundle/  gate.json  report.md                                what came of it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from DenseLandmarksLib.models.family import JOINT_SHAPE
 from training.altered_volumes import AlteredVolumesTask, read_train_cases
 from training.export_volume import volume_card, volume_configuration
 from training.finetuning.bundle import FinetuneRun, save_finetuned
-from training.finetuning.decided_volumes import grown_names, read_decided_volumes, with_replayed
+from training.finetuning.decided_volumes import read_decided_volumes, with_replayed
 from training.finetuning.grow_groups import grown_groups
 from training.finetuning.grow_network import landmark_rows
 from training.finetuning.grow_shape import grown_shape
@@ -57,11 +57,14 @@ class FinetunedVolumes(AlteredVolumesTask):
         network.load_state_dict(self.run.first_weights(network.state_dict(), self.cases.landmark_names))
         return network
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: nn.Module, between_cases: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean error (mm) of the landmarks that people placed, verified or corrected in the library's cases."""
         network.eval()
         count = len(self.run.case_ids)
-        found = [self.locate(network, pyramid) for pyramid in self.cases.pyramids[:count]]
+        found = []
+        for pyramid in self.cases.pyramids[:count]:
+            between_cases()
+            found.append(self.locate(network, pyramid))
         errors = np.linalg.norm(np.stack(found) - self.cases.points_lps_mm[:count], axis=2)
         known = errors[np.isfinite(errors)]
         return {"error_mm": float(known.mean()) if len(known) else float("nan")}
@@ -90,25 +93,27 @@ def finetune_task(
     parent: Bundle,
     options: FinetuneRecipe,
     device: str,
+    between_cases: Callable[[], None] = lambda: None,
 ) -> FinetuneMultiScaleTask | FinetuneHeatmapVolumeTask:
     """A run of ``recipe``, the parent's with its fine-tuning, on the ``decisions`` of a library.
 
-    Landmarks that people placed under a name that the parent does not know become trained ones. The ``train`` cases of
-    ``replay``, a data folder or packed file, make ``options.replay_share`` of each batch. Raises :class:`InputError`
-    where there is nothing to learn from.
+    Landmarks that people placed under a name that the parent does not know become trained ones. The
+    ``train`` cases of ``replay``, a data folder or packed file, make ``options.replay_share`` of each batch.
+    ``between_cases`` is called before each is read and may raise what ends it. Raises :class:`InputError` where there is
+    nothing to learn from.
     """
     if isinstance(recipe, VolumeRecipe):
         # What the recipe left open was planned on the data of the parent.
         planned = parent.inference["network_def"]
         spacings, groups = tuple(map(float, planned["spacings_mm"])), tuple(map(int, planned["groups"]))
         recipe = replace(recipe, levels=replace(recipe.levels, spacings_mm=spacings, groups=groups))
-    names, structures = grown_names(parent.landmark_names, parent.landmark_structures, decisions)
     decided = read_decided_volumes(
-        decisions, library, names, structures, recipe.levels.spacings_mm, recipe.intensity, options.weight
+        decisions, library, parent, recipe.levels.spacings_mm, recipe.intensity, options.weight, between_cases
     )
+    names = decided.cases.landmark_names
     cases, original, name, lines = decided.cases, 0, None, decided.lines
     if replay is not None and options.replay_share > 0:
-        every, _ = read_train_cases(recipe, replay)
+        every, _ = read_train_cases(recipe, replay, between_cases)
         name, original, cases = every.data_name, len(every), with_replayed(cases, every)
     alone = without_other_side(names) if recipe.augmentation.mirror > 0 else ()
     if alone:
@@ -134,22 +139,12 @@ def _without_mirror(recipe: VolumeRecipe | HeatmapVolumeRecipe) -> VolumeRecipe 
 def joint_shape_from(parent: Bundle, cases: VolumeCases) -> JointShape | None:
     """The parent's joint shape with the landmarks that it lacks; made of the cases where it has none and they suffice.
 
-    Raises :class:`InputError` where a network works in the pose of the shape, and no case shows where a new landmark lies
-    in it.
+    Raises :class:`InputError` where no case shows where a new landmark lies in it, see :func:`grown_names`.
     """
     rows = landmark_rows(parent.landmark_names, cases.landmark_names)
-    is_posed = parent.inference["network_def"].get("shape_mm") is not None
     if parent.joint_shape:
         known = JointShape.from_dict(parent.joint_shape)
-        if len(rows) == len(cases.landmark_names):
-            return known
-        grown = grown_shape(known, cases.points_lps_mm, rows)
-        if grown is None and is_posed:
-            raise InputError(
-                f"expected a case with {', '.join(cases.landmark_names[len(rows) :])} and three landmarks that {parent.name} "
-                "knows, got none. Verify them where the new one was placed."
-            )
-        return grown
+        return known if len(rows) == len(cases.landmark_names) else grown_shape(known, cases.points_lps_mm, rows)
     if len(cases.landmark_names) < 3:
         return None
     try:

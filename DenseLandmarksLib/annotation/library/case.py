@@ -139,6 +139,16 @@ class LibraryCase:
                     continue  # whoever opens it is told
         return tuple(found)
 
+    def was_shown_to(self, who: str) -> bool:
+        """Whether a person saved it with a prediction in sight.
+
+        A run over the whole library saves too, and nobody looks at what comes of it: it has no session's token.
+        """
+        return any(
+            bool(info.model) and (bool(info.token) or info.is_chosen_for_comparison) and info.who == one_line(who)
+            for info in self.saved_since(0)
+        )
+
     def load(self, number: int | None = None) -> tuple[CaseState, RevisionInfo | None]:
         """The state of a revision, the newest unless ``number`` is given; 0 is the image before anybody did anything.
 

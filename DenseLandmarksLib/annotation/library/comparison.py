@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from DenseLandmarksLib.annotation.blind import left_to_place
+from DenseLandmarksLib.annotation.library.case import LibraryCase, one_line
 from DenseLandmarksLib.annotation.library.datalist import fold_of
 from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.annotation.library.library import Library
+from DenseLandmarksLib.annotation.library.revision import RevisionInfo
 
 NEEDED = 20
 """Fewer cases say nothing about which of two models is better."""
@@ -37,28 +40,50 @@ def for_comparison(decisions: Sequence[Decisions]) -> frozenset[str]:
     return frozenset(chosen | {person for person in from_outside if fold_of(person) == _KEPT_BACK})
 
 
-def next_for_comparison(library: Library, is_radiograph: bool | None = None, seen: Collection[str] = ()) -> str | None:
+def next_for_comparison(
+    library: Library,
+    is_radiograph: bool | None = None,
+    has_seen: Callable[[LibraryCase], bool] = lambda case: False,
+    who: str = "",
+    names: Collection[str] = (),
+) -> str | None:
     """The id of the case that a person should decide blind next; ``None`` where there is none left.
 
-    It is one in which nobody decided anything, of a patient of whom nobody did. The order is drawn by a hash of the case:
-    it has nothing to do with what a model doubts, for cases that are hard for the old model would flatter the new one.
+    First comes one that they began and did not finish, for it counts when all that was asked for is decided. Else it is one
+    in which nobody decided anything, of a patient of whom nobody did. The order is drawn by a hash of the case: it has
+    nothing to do with what a model doubts, for cases that are hard for the old model would flatter the new one.
 
     Parameters
     ----------
     is_radiograph : only radiographs, or only volumes; all kinds for ``None``.
-    seen : ids of cases whose prediction the person has just looked at.
+    has_seen : whether the person had a prediction of a case in sight: such a case is not theirs to decide blind.
+    who : the person, as revisions name them.
+    names : the model's landmarks; what was begun with those of another model does not go on.
     """
     entries = library.cases()
     decided = {entry.patient or entry.id for entry in entries if entry.newest is not None and entry.newest.is_decided}
-    free = [
-        entry.id
-        for entry in entries
-        if not entry.damage
-        and entry.id not in seen
-        and (entry.patient or entry.id) not in decided
-        and is_radiograph in (None, entry.slices == 1)
-    ]
-    return min(free, key=lambda case_id: _drawn("case", case_id), default=None)
+    begun, free = list[str](), list[str]()
+    for entry in entries:
+        if entry.damage or is_radiograph not in (None, entry.slices == 1):
+            continue
+        if entry.newest is not None and _is_unfinished(entry.newest):
+            is_own = entry.newest.who == one_line(who)
+            begun += [entry.id] if is_own and _asks_for(library.case(entry.id), names) else []
+        elif (entry.patient or entry.id) not in decided:
+            free.append(entry.id)
+    in_turn = (case_id for ids in (begun, free) for case_id in sorted(ids, key=lambda one: _drawn("case", one)))
+    return next((case_id for case_id in in_turn if not has_seen(library.case(case_id))), None)
+
+
+def _is_unfinished(newest: RevisionInfo) -> bool:
+    """Whether somebody decided some of what a case for comparison asks for, and is to decide the rest."""
+    return newest.is_chosen_for_comparison and not newest.model and 0 < newest.reviewed < newest.landmarks
+
+
+def _asks_for(case: LibraryCase, names: Collection[str]) -> bool:
+    """Whether one of these landmarks is still to be placed in a case that was begun."""
+    state, _ = case.load()
+    return not names or not set(left_to_place(state)).isdisjoint(names)
 
 
 def landmarks_to_place(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from DenseLandmarksLib.annotation.blind import left_to_place
 from DenseLandmarksLib.annotation.case_masks import structure_mask
 from DenseLandmarksLib.annotation.case_state import CaseState
 from DenseLandmarksLib.annotation.library.case import LibraryCase
@@ -50,6 +51,8 @@ class Decisions:
     template_keys : per structure the key of the template of the answer in it; none without a template.
     painted : those of the masks that a person painted.
     view : how the model looked at the image; ``None`` where none did.
+    model_name : of the model whose prediction is in it, empty where there is none.
+    left_to_place : how many of the landmarks are undecided that were asked for in order to compare models.
     """
 
     case_id: str
@@ -65,6 +68,8 @@ class Decisions:
     template_keys: Mapping[str, str]
     painted: frozenset[str] = frozenset()
     view: View | None = None
+    model_name: str = ""
+    left_to_place: int = 0
 
     @property
     def person(self) -> str:
@@ -150,6 +155,8 @@ def _in_revision(case: LibraryCase, revision: int) -> Decisions:
         template_keys={} if template is None else {one.name: one.key for one in template.structures},
         painted=frozenset(state.painted),
         view=None if grid is None else grid.view,
+        model_name="" if state.answer is None else state.answer.prediction.model_name,
+        left_to_place=len(left_to_place(state)),
     )
 
 

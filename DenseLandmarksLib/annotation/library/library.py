@@ -107,6 +107,10 @@ class Library:
         case_id = case_key(image, self._salt)
         return self.case(case_id) if (self._cases / case_id).exists() else None
 
+    def patient_of(self, image_path: Path) -> str:
+        """The key that cases of this image's patient have; empty where the file does not say who that is."""
+        return patient_key(image_path, self._salt)
+
     def add(
         self, image_path: Path, copy: bool = False, who: str = "", spacing_mm: tuple[float, float] | None = None
     ) -> LibraryCase:

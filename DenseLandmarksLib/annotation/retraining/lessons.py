@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from DenseLandmarksLib.annotation.library.compared_cases import compared_cases, decided_blind, persons_of
 from DenseLandmarksLib.annotation.library.comparison import NEEDED, for_comparison
 from DenseLandmarksLib.annotation.library.decisions import Decisions, newest_decisions
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.library.next_case import CaseEntry
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.landmark_set import Review
+from DenseLandmarksLib.models.bundle import BundleDescription
+from DenseLandmarksLib.models.descent import trained_on_by
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,10 @@ class Lessons:
     ----------
     corrected, placed, verified, absent : landmarks by how they were decided, in cases that a model learns from.
     cases : how many of those there are.
-    for_comparison : cases that versions are compared on, of ``needed``.
+    blind : cases in which something was decided blind; :meth:`for_comparison` says on how many of them, of ``needed``,
+        versions of a model are compared.
     unreadable : how many cases cannot be read.
+    persons : see :func:`persons_of`.
     """
 
     corrected: int = 0
@@ -30,14 +35,20 @@ class Lessons:
     verified: int = 0
     absent: int = 0
     cases: int = 0
-    for_comparison: int = 0
+    blind: tuple[Decisions, ...] = ()
     needed: int = NEEDED
     unreadable: int = 0
+    persons: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_anything(self) -> bool:
         """Whether there is a case to learn from."""
         return self.cases > 0
+
+    def for_comparison(self, model: BundleDescription) -> int:
+        """On how many cases a model is compared with its next version, as far as is known before that learns."""
+        taught = trained_on_by(model.metadata)
+        return len(compared_cases(self.blind, self.persons, model, model.landmark_names, taught).cases)
 
 
 class LessonCount:
@@ -54,7 +65,9 @@ class LessonCount:
         self._known = before._read if before is not None and before._library.id == library.id else {}
         self._read: dict[tuple[str, int], Decisions | None] = {}
         self._unreadable = 0
-        self._left: Iterator[CaseEntry] = iter(library.cases())
+        entries = library.cases()
+        self._persons = persons_of(entries)
+        self._left: Iterator[CaseEntry] = iter(entries)
         self.lessons: Lessons | None = None
 
     @property
@@ -74,7 +87,7 @@ class LessonCount:
                 continue
             self._read[key] = self._decisions(entry.id)
             return
-        self.lessons = _lessons(self._read, self._unreadable)
+        self.lessons = _lessons(self._read, self._unreadable, self._persons)
 
     def _decisions(self, case_id: str) -> Decisions | None:
         try:
@@ -84,7 +97,7 @@ class LessonCount:
         return decisions
 
 
-def _lessons(read: Mapping[tuple[str, int], Decisions | None], unreadable: int) -> Lessons:
+def _lessons(read: Mapping[tuple[str, int], Decisions | None], unreadable: int, persons: Mapping[str, str]) -> Lessons:
     decided = [one for one in read.values() if one is not None and (one.landmarks or one.masks)]
     kept_back = for_comparison(decided)
     teaching = [one for one in decided if one.person not in kept_back]
@@ -100,6 +113,7 @@ def _lessons(read: Mapping[tuple[str, int], Decisions | None], unreadable: int) 
         verified=placed_as(Review.VERIFIED),
         absent=sum(row.index_ijk is None for row in rows),
         cases=len(teaching),
-        for_comparison=sum(one.person in kept_back and bool(one.blind) for one in decided),
+        blind=decided_blind(decided),
         unreadable=unreadable,
+        persons=persons,
     )

@@ -63,6 +63,7 @@ class DenseSegNet(nn.Module):
         super().__init__()
         self.structures, self.uncertainty = structures, uncertainty
         width = channels[0]
+        norm, act = ("instance", {"affine": True}), "leakyrelu"
         self.unet = UNet(
             spatial_dims=2,
             in_channels=1,
@@ -70,15 +71,15 @@ class DenseSegNet(nn.Module):
             channels=channels,
             strides=(2,) * (len(channels) - 1),
             num_res_units=2,
-            norm=("instance", {"affine": True}),
-            act="leakyrelu",
+            norm=norm,
+            act=act,
             bias=False,
         )
 
         def head(outputs: int) -> nn.Sequential:
-            return nn.Sequential(
-                ResidualUnit(2, width, width), ResidualUnit(2, width, width), nn.Conv2d(width, outputs, 1)
-            )
+            # As everywhere in the network (``cat_residual_units`` of the authors' code); MONAI's defaults are others.
+            units = [ResidualUnit(2, width, width, norm=norm, act=act, bias=False) for _ in range(2)]
+            return nn.Sequential(*units, nn.Conv2d(width, outputs, 1))
 
         self.mask_head = head(structures)
         self.uv_head = head(structures * (4 if uncertainty else 2))

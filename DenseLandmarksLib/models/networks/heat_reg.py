@@ -35,6 +35,7 @@ class HeatRegNet(HeatmapNetwork):
     ) -> None:
         super().__init__(landmarks, dimensions, 1, 2 ** (len(channels) - 1), structures, sigma)
         width = channels[0]
+        norm, act = ("instance", {"affine": True}), "leakyrelu"
         self.unet = UNet(
             spatial_dims=dimensions,
             in_channels=1,
@@ -42,13 +43,17 @@ class HeatRegNet(HeatmapNetwork):
             channels=channels,
             strides=(2,) * (len(channels) - 1),
             num_res_units=2,
-            norm=("instance", {"affine": True}),
-            act="leakyrelu",
+            norm=norm,
+            act=act,
             bias=False,
         )
 
+        def unit() -> ResidualUnit:
+            # As everywhere in the network; MONAI's defaults are others.
+            return ResidualUnit(dimensions, width, width, norm=norm, act=act, bias=False)
+
         def head(outputs: int) -> nn.Sequential:
-            units = [ResidualUnit(dimensions, width, width) for _ in range(2 if structures else 0)]
+            units = [unit() for _ in range(2 if structures else 0)]
             return nn.Sequential(*units, Conv["conv", dimensions](width, outputs, 1))
 
         self.heat_head = head(landmarks)

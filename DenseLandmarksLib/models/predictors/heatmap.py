@@ -83,21 +83,20 @@ class HeatmapPredictor:
     ) -> Prediction:
         """Predict a radiograph, seen through ``view`` or, by default, as its file's orientation asks for.
 
-        Unless told how to look, a model that knows either side sees the mirror image instead where only that looks like
-        what it knows; the prediction's ``view`` says so. ``between_passes`` is called before each pass of the network and may raise what
-        ends the prediction.
+        Unless told how to look, or the side by the file, a model that knows either side looks once at the mirror image too
+        and goes on with what looks more like what it knows; the prediction's ``view`` says so. ``between_passes`` is called
+        before each pass of the network and may raise what ends the prediction.
 
         Raises :class:`InputError` for a volume.
         """
-        is_free, view = view is None, self._view_of(image, view)
-        grid, seen = self.look(image, view, between_passes)
+        is_free = view is None and not self.expectation.is_told_side(image.acquisition)
+        look = self._look_at_either_side if self.reading.either_side and is_free else self.look
+        view = self._view_of(image, view)
+        grid, seen = look(image, view, between_passes)
         plausibility = self._judge(seen)
         if doubts := plausibility.doubts:
-            change = self._plausible_change(image, view, between_passes)
-            if change == MIRRORED and self.reading.either_side and is_free:
-                grid, seen = self.look(image, view.then(MIRRORED), between_passes)
-                plausibility = self._judge(seen)
-            elif change is not None:
+            change = self._plausible_change(image, view, grid.view, between_passes)
+            if change is not None:
                 doubts = (f"the image looks {change.inverse}", *doubts)
                 plausibility = Plausibility(doubts, plausibility.measures, self.limits, view.then(change))
         stated = (*demonstration_doubts(self, image), *self.expectation.doubts(image.acquisition))
@@ -129,7 +128,8 @@ class HeatmapPredictor:
         output = self.run_network(grid.resample(image.pixels_yx))
         peaks = self.reading.peaks(self._sigma, self.network.dimensions)
         peak = None if peaks is None else float(peaks[row])
-        return Evidence(landmark, heat_maps(output, row, peak, grid, self.network.stride))
+        highest = self.reading.shown_highest(output.heat[0, row].cpu().numpy())
+        return Evidence(landmark, heat_maps(output, row, peak, highest, grid, self.network.stride))
 
     def _view_of(self, image: MedicalImage, view: View | None) -> View:
         return view_of_radiograph(image, view, self.expectation, self.name)
@@ -146,15 +146,33 @@ class HeatmapPredictor:
         grid = fit_grid(image, self.grid_size, view)
         return grid, self.look_on_grid(grid.resample(image.pixels_yx), between_passes)
 
+    def _look_at_either_side(
+        self, image: MedicalImage, view: View, between_passes: Callable[[], None]
+    ) -> tuple[Grid, HeatSeen]:
+        """All passes over an image or over its mirror image, after one look at each.
+
+        A side that is doubted yields to one that is not. Limits alone do not tell sides, as they are set by the oddest of
+        the cases: of two alike it is the one whose peaks are stronger.
+        """
+        looks = []
+        for side in (view, view.then(MIRRORED)):
+            grid = fit_grid(image, self.grid_size, side)
+            pixels = grid.resample(image.pixels_yx)
+            looks.append((grid, pixels, self.look_on_grid(pixels, between_passes, passes=1)))
+        grid, pixels, first = max(looks, key=lambda one: (self._judge(one[2]).plausible, np.median(one[2].strength)))
+        return grid, self.look_on_grid(pixels, between_passes, first=first)
+
     def look_on_grid(
         self,
         grid_pixels: NDArray[np.float32],
         between_passes: Callable[[], None] = do_nothing,
         passes: int | None = None,
+        first: HeatSeen | None = None,
     ) -> HeatSeen:
-        """All passes, or so many, over a grid (H, W) of z-normalised pixels."""
-        found, masks = [], np.zeros((0, *self.grid_size), bool)
-        for move in small_moves(passes or self.reading.passes, self.grid_size):
+        """All passes, or so many, over a grid (H, W) of z-normalised pixels; what the ``first`` saw, where it was made."""
+        found = [] if first is None else [first.as_pass]
+        masks = np.zeros((0, *self.grid_size), bool) if first is None else first.masks
+        for move in small_moves(passes or self.reading.passes, self.grid_size)[len(found) :]:
             between_passes()
             output = self.run_network(move.move(grid_pixels))
             read = self.reading.read(output.heat[0].cpu().numpy(), self._sigma, self.network.stride)
@@ -180,15 +198,23 @@ class HeatmapPredictor:
         measures = self.measure(seen)
         return Plausibility(doubts_of(measures, self.limits), measures, self.limits)
 
-    def _plausible_change(self, image: MedicalImage, view: View, between_passes: Callable[[], None]) -> View | None:
-        """What to do on top of ``view`` so that nothing speaks against the image, mirroring it first."""
+    def _plausible_change(
+        self, image: MedicalImage, view: View, doubted: View, between_passes: Callable[[], None]
+    ) -> View | None:
+        """What to do on top of ``view``, other than look as it was ``doubted``, so that nothing speaks against the image.
+
+        Of several ways that with the strongest peaks.
+        """
         turns = [turn for turn in VIEWS if turn.turn_deg and (self.reading.either_side or not turn.flip)]
+        strength: dict[View, float] = {}
         for change in (MIRRORED, *turns):
+            if view.then(change) == doubted:
+                continue
             grid = fit_grid(image, self.grid_size, view.then(change))
             seen = self.look_on_grid(grid.resample(image.pixels_yx), between_passes, passes=1)
             if self._judge(seen).plausible:
-                return change
-        return None
+                strength[change] = float(np.median(seen.strength))
+        return max(strength, key=strength.__getitem__, default=None)
 
     def _landmarks(self, image: MedicalImage, grid: Grid, seen: HeatSeen, is_plausible: bool) -> LandmarkSet:
         """The template's landmarks in LPS: those without a peak where the others suggest them."""

@@ -20,6 +20,7 @@ from DenseLandmarksLib.models.networks.heatmap_networks import HEATMAP_NETWORK_M
 from DenseLandmarksLib.models.networks.pyramid import Pyramid
 from DenseLandmarksLib.models.prediction import do_nothing
 from DenseLandmarksLib.models.predictors.heat_maps import maps_of
+from DenseLandmarksLib.models.predictors.heat_passes import join_passes
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heat_tiles import Tiles, find_in_tiles, join_heat, rigid_moves
 from DenseLandmarksLib.models.predictors.image_pyramid import ImagePyramid
@@ -76,16 +77,14 @@ class HeatmapVolumePredictor(VolumePredictor):
             if found:
                 between_passes()
             found.append(find_in_tiles(self.network, pyramid, self.tiles, self.reading, move, between_passes))
-        points = np.array([read.points for read in found])
-        off = points - points.mean(axis=0)
-        strength = np.mean([read.strength for read in found], axis=0)
+        joined, apart = join_passes(found)
         components = {
-            "heat": np.mean([read.covariance for read in found], axis=0),
+            "heat": joined.covariance,
             "sigma": isotropic((self._sigma * self.coarsest_mm) ** 2),
-            "passes": np.einsum("pni,pnj->nij", off, off) / max(len(off) - 1, 1),
+            "passes": apart,
         }
         # A half where the strength is the limit; its log odds are the logarithm of how far it is from there.
-        return Seen(points.mean(axis=0), components, strength / (strength + self.reading.present_above))
+        return Seen(joined.points, components, joined.strength / (joined.strength + self.reading.present_above))
 
     def evidence(
         self,
@@ -113,6 +112,7 @@ class HeatmapVolumePredictor(VolumePredictor):
             joined.within(joined.heat[0], grid),
             {name: joined.within(part, grid) for name, part in joined.parts.items()},
             None if peaks is None else float(peaks[row]),
+            self.reading.shown_highest(joined.heat[0]),
             lps_to_index(image.geometry, to_lps_mm),
         )
         return Evidence(landmark, maps)

@@ -61,8 +61,8 @@ def decisions(library: Library) -> tuple[Decisions, ...]:
     return found
 
 
-def with_fold(library: Library, ids: Sequence[str], kept_back: bool) -> list[str]:
-    return [case_id for case_id in ids if (fold_of(case_id) == 0) is kept_back]
+def kept_back(ids: Sequence[str]) -> list[str]:
+    return [case_id for case_id in ids if fold_of(case_id) == 0]
 
 
 # ---- who ------------------------------------------------------------------------------------------------------------
@@ -86,12 +86,12 @@ def test_a_case_that_was_begun_blind_is_compared_on_also_when_it_was_corrected_l
 
 
 def test_of_patients_from_outside_one_fold_is_kept_back(library: Library, chests: Chests) -> None:
-    ids = chests(12)
+    ids = chests(6)
+    while not kept_back(ids):  # ids are drawn at random, and with them folds
+        ids += chests(1)
     for case_id in ids:
         decide(library, case_id, *PLACED)
-    kept_back = with_fold(library, ids, kept_back=True)
-    assert kept_back
-    assert for_comparison(decisions(library)) == set(kept_back)
+    assert for_comparison(decisions(library)) == set(kept_back(ids))
 
 
 def test_a_patient_with_anything_that_a_model_led_to_is_not_compared_on(
@@ -135,9 +135,32 @@ def test_a_case_that_was_begun_and_left_is_offered_again(library: Library, chest
     (case_id,) = chests(1)
     decide(library, case_id, StartBlind(TO_PLACE))
     assert next_for_comparison(library) == case_id
-    assert next_for_comparison(library, seen=[case_id]) is None
     decide(library, case_id, PLACED[0])
-    assert next_for_comparison(library) is None
+    assert next_for_comparison(library) is None, "it is for somebody else to finish"
+
+
+def test_a_case_that_was_begun_is_finished_before_another_is_begun(
+    library: Library, chests: Chests, chest_template: Template
+) -> None:
+    ids = chests(4)
+    first = next_for_comparison(library)
+    begun = next(case_id for case_id in ids if case_id != first)
+    decide(library, begun, StartBlind(TO_PLACE), PLACED[0])
+    assert next_for_comparison(library, who="reader-1") == begun
+    assert next_for_comparison(library, who="reader-1", names=chest_template.landmark_names) == begun
+    assert next_for_comparison(library, who="reader-1", names=["wrist"]) == first, "it was begun for another model"
+    assert next_for_comparison(library, who="reader-2") == first
+    assert next_for_comparison(library, has_seen=lambda case: case.id == begun, who="reader-1") == first
+    decide(library, begun, PLACED[1])
+    assert next_for_comparison(library, who="reader-1") == first
+
+
+def test_a_case_whose_prediction_was_seen_is_left_out(library: Library, chests: Chests) -> None:
+    ids = chests(3)
+    seen = next_for_comparison(library)
+    other = next_for_comparison(library, has_seen=lambda case: case.id == seen)
+    assert other in set(ids) - {seen}
+    assert next_for_comparison(library, has_seen=lambda case: True) is None
 
 
 def test_the_order_has_nothing_to_do_with_doubt(library: Library, chests: Chests, chest_template: Template) -> None:

@@ -47,6 +47,8 @@ def test_only_what_a_person_decided_is_read(
     assert found.geometry == state.geometry
     assert dict(found.masks) == {}
     assert found.template_keys == {one.name: one.key for one in chest_template.structures}
+    assert state.answer is not None
+    assert found.model_name == state.answer.prediction.model_name != ""
     sidecar = case.revision_folder(1) / "sidecar.json"
     assert found.digest == hashlib.sha256(sidecar.read_bytes()).hexdigest()
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import SimpleITK as sitk
+
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.worker.launch import Launch
+from Testing.annotation.perfect_answer import chest_image
 from Testing.scene.open_cases import chest_library, predict
 
 STAND_IN = "Testing.annotation.retraining.stand_in"
@@ -44,6 +47,19 @@ def teach(session: Session, corrected: int = 3) -> None:
     session.mark_absent(landmarks.names[corrected])
     session.accept_remaining()
     session.save()
+
+
+def place_blind(library: Library, folder: Path, template: Template) -> str:
+    """One more case, in which two landmarks were placed before any prediction; returns its id."""
+    sitk.WriteImage(chest_image(template, 128, 77).volume, str(folder / "blind.nrrd"))
+    case = library.add(folder / "blind.nrrd")
+    session = Session(case, "anna", data_folder=folder / "taught")
+    session.start_blind((("heart_01", "heart"), ("heart_02", "heart")))
+    for name in ("heart_01", "heart_02"):
+        session.place(name, session.state.geometry.origin_lps_mm)
+    session.save()
+    session.close()
+    return case.id
 
 
 def until(done: Callable[[], Any], what: str = "what was waited for", at_most_s: float = WITHIN_S) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim import AdamW
 
 import training.finetuning.learn
 import training.trainer
@@ -61,7 +62,56 @@ def fails(annotator: Annotator, output: Path, options: FinetuneRecipe = FEW_STEP
 
 def test_a_loss_that_is_no_number(annotator: Annotator, tmp_path: Path) -> None:
     wild = FinetuneRecipe(**{**vars(FEW_STEPS), "learning_rate_share": 1e30})
-    assert "expected a finite loss" in fails(annotator, tmp_path / "run", wild)
+    line = fails(annotator, tmp_path / "run", wild)
+    assert "expected a finite loss" in line
+    # A recipe of fine-tuning has no table [optimiser].
+    assert "Lower finetune.learning_rate_share" in line
+    assert "optimiser" not in line
+
+
+class _Poisoned(torch.autograd.Function):
+    """A number whose gradient is none."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * torch.nan
+
+
+@pytest.mark.parametrize("step", [4, 6])
+@pytest.mark.parametrize("what", ["gradient", "weights"])
+def test_what_the_last_step_spoils_gets_into_no_checkpoint_and_no_version(
+    annotator: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, what: str
+) -> None:
+    """Step 4 is the last of its part, 6 of all: no loss is computed behind it that would show it."""
+    monkeypatch.setattr(training.finetuning.learn, "CHECKPOINT_EVERY_S", 0.0)
+    loss, go, done, stepped = FinetuneDenseShape.loss, AdamW.step, list[int](), list[int]()
+
+    def poisoned(task: FinetuneDenseShape, *arguments: Any) -> Any:
+        done.append(1)
+        value, terms = loss(task, *arguments)
+        return (_Poisoned.apply(value) if what == "gradient" and len(done) == step else value), terms
+
+    def too_far(optimiser: AdamW, *arguments: Any) -> Any:
+        stepped.append(1)
+        result = go(optimiser, *arguments)
+        if what == "weights" and len(stepped) == step:
+            optimiser.param_groups[0]["params"][0].data.fill_(torch.inf)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneDenseShape, "loss", poisoned)
+        patch.setattr(AdamW, "step", too_far)
+        line = fails(annotator, tmp_path / "run")
+    assert f"expected {'a finite gradient' if what == 'gradient' else 'finite weights'}" in line
+    assert "Lower finetune.learning_rate_share" in line
+    assert all(torch.isfinite(value).all() for value in state_of(tmp_path / "run")["network"].values())
+    assert state_of(tmp_path / "run")["epoch"] == (step - 1) // 2
+    assert finetune(request_for(annotator, tmp_path / "run", resume=True))
+    assert_same(state_of(tmp_path / "run"), state_of(whole))
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "model.safetensors", "report.md", "gate.json"])

@@ -21,7 +21,7 @@ from DenseLandmarksLib.geometry.read_image import read_image
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import open_bundle
 from Testing.models.disc_finder import NAMES, lps_of, patient, write_hand
-from Testing.training.finetuning.compared_hands import add_hand, hands_placed_blind, place_blind, version_of
+from Testing.training.finetuning.compared_hands import ALL, add_hand, hands_placed_blind, place_blind, version_of
 from training.finetuning.compared_errors import CancelledComparisonError, CaseErrors, ComparedErrors
 from training.finetuning.gate import Verdict, compare, verdict_of
 from training.finetuning.gate_report import verdict_lines
@@ -237,14 +237,35 @@ def test_a_landmark_that_a_model_calls_absent_is_measured_at_its_best_guess(
     assert np.isfinite(verdict.before_mm)
 
 
+def test_a_case_counts_when_all_that_was_asked_for_is_decided(
+    old: Bundle, worse: Bundle, few: Library, tmp_path: Path
+) -> None:
+    """Else a person, or a model, might choose the landmark that it is judged by."""
+    session = Session(add_hand(few, tmp_path / "images", 80), "an annotator", data_folder=tmp_path / "user")
+    session.start_blind(ALL[:3])
+    truth = lps_of(patient(80))
+    session.place(ALL[0][0], truth[0])
+    session.save()
+    verdict = gate(old, worse, few)
+    assert (verdict.cases, verdict.landmarks) == (3, 9)
+    assert verdict.notes == (
+        f"{session.case.name}: left out; 2 of the landmarks that were asked for are not decided yet",
+    )
+    session.mark_absent(ALL[1][0])
+    session.mark_unsure(ALL[2][0])
+    session.save()
+    assert (gate(old, worse, few).cases, gate(old, worse, few).landmarks) == (4, 10)
+
+
 def test_nobody_is_compared_on_of_whom_a_version_has_learnt(
     old: Bundle, worse: Bundle, few: Library, tmp_path: Path
 ) -> None:
     decisions = read(few)
     learnt, other, third = (one.case_id for one in decisions)
-    verdict = compare(old, worse, few, decisions, "cpu", trained_on=frozenset({learnt}))
+    before = version_of(old, tmp_path / "before", "1.0.0", descent={"trained_on": [learnt]})
+    verdict = gate(before, worse, few)
     assert {case.case_id for case in verdict.by_case} == {other, third}
-    # In the descent of one version it counts as well.
+    assert verdict.notes == (f"{decisions[0].name}: left out; one of the versions learnt from an image of its patient",)
     taught = version_of(worse, tmp_path / "taught", "1.0.0+2", descent={"trained_on": [other]})
     assert {case.case_id for case in gate(old, taught, few).by_case} == {learnt, third}
     # All cases of a patient go out with one that taught.

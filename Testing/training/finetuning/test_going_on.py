@@ -8,15 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import training.finetuning.validation
 from DenseLandmarksLib.annotation.file_lock import is_locked, try_lock
+from DenseLandmarksLib.annotation.library.case import LibraryCase
+from DenseLandmarksLib.annotation.library.decisions import read_decisions
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.models.bundle import Bundle, load_bundle
+from DenseLandmarksLib.models.registry import open_bundle
 from DenseLandmarksLib.models.versions import list_versions
+from Testing.training.finetuning import heatmap_cases, volume_cases
 from Testing.training.finetuning.chest_library import (
     FEW_STEPS,
     MODEL,
@@ -33,8 +40,12 @@ from Testing.training.finetuning.finished_runs import (
 from Testing.training.kept_state import ROOT, assert_same, rows_of, state_of
 from training.__main__ import main
 from training.finetune import finetune
+from training.finetuning import dense_shape, heatmap, volumes
+from training.finetuning.blind_truth import truth_of
 from training.finetuning.dense_shape import FinetuneDenseShape
-from training.finetuning.recipe import FinetuneRecipe
+from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
+from training.finetuning.run_folder import CancelledError
+from training.finetuning.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -70,6 +81,104 @@ def test_a_run_that_is_cancelled_goes_on_as_if_it_never_had_been(
     assert [row["epoch"] for row in rows_of(output / "training.csv")] == [0, 1, 2]
     assert not (output / "cancel").exists()
     assert state(output)["status"] == "done"
+
+
+def test_a_run_that_is_cancelled_while_images_are_read_reads_no_more(
+    corrected_chests: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, versions = tmp_path / "run", tmp_path / "versions"
+    read, seen = LibraryCase.read_image, list[str]()
+
+    def cancelling(case: LibraryCase, *arguments: Any) -> Any:
+        seen.append(case.id)
+        (output / "cancel").touch()
+        return read(case, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LibraryCase, "read_image", cancelling)
+        assert not finetune(request_for(corrected_chests, output, data_folder=versions))
+    assert len(seen) == 1
+    assert state(output)["status"] == "cancelled"
+    assert finetune(request_for(corrected_chests, output, data_folder=versions, resume=True))
+    assert_same(state_of(output), state_of(whole))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_run_that_is_cancelled_while_it_is_measured_measures_no_more_and_loses_no_epoch(
+    corrected_chests: Annotator, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """Of the last epoch all is done again, so that the curve has an end."""
+    output, versions = tmp_path / "run", tmp_path / "versions"
+    measure, done = FinetuneDenseShape.validate, list[int]()
+
+    def cancelling(task: FinetuneDenseShape, *arguments: Any) -> Any:
+        done.append(1)
+        if len(done) == epoch + 1:
+            (output / "cancel").touch()
+        return measure(task, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneDenseShape, "validate", cancelling)
+        patch.setattr(training.finetuning.validation, "SHARE_OF_TIME", 1e9)  # after each epoch
+        assert not finetune(request_for(corrected_chests, output, data_folder=versions))
+    assert len(done) == epoch + 1
+    assert (state_of(output)["epoch"] if (output / "checkpoint.pt").exists() else 0) == min(epoch, 2)
+    assert finetune(request_for(corrected_chests, output, data_folder=versions, resume=True))
+    assert_same(state_of(output), state_of(whole))
+    curve, uncut = rows_of(output / "validation.csv"), rows_of(whole / "validation.csv")
+    assert (curve[0], curve[-1]) == (uncut[0], uncut[-1])
+
+
+def test_measuring_cases_for_comparison_looks_before_each_case_and_pass(
+    corrected_chests: Annotator, chest_bundle: Path, tmp_path: Path
+) -> None:
+    decisions, _ = read_decisions(corrected_chests.library)
+    known = load_bundle(chest_bundle).landmark_names
+    blind = [truth_of(replace(one, blind=frozenset(row.name for row in one.landmarks)), known) for one in decisions]
+    looks = list[int]()
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            raise CancelledError("cancelled")
+
+    task: Any = None  # nobody asks it where there are cases for comparison
+    start = load_bundle(chest_bundle)
+    predictor: Any = open_bundle(start, "cpu")
+    network = predictor.network
+    validation = Validation(task, start, corrected_chests.library, blind, tmp_path, "cpu", look)
+    with pytest.raises(CancelledError):
+        validation.error_mm(network)
+    assert validation.error_mm(network) is not None
+    assert len(looks) >= 2 + 2 * len(blind)
+
+
+@pytest.mark.parametrize("family", ["dense_shape", "heatmap", "volumes"])
+def test_reading_looks_before_each_case_and_each_old_one(
+    family: str,
+    corrected_chests: Annotator,
+    chest_bundle: Path,
+    heatmap_parent: Bundle,
+    multi_scale: Bundle,
+    phantom_folder: Path,
+    blob_radiographs: Path,
+    blob_volumes: Path,
+    tmp_path: Path,
+) -> None:
+    finetune_task: Any
+    if family == "dense_shape":
+        finetune_task, parent, data = dense_shape.finetune_task, load_bundle(chest_bundle), phantom_folder
+        library, old = corrected_chests.library, 10 + 3 + 8  # all are read, and of those that teach the maps are drawn
+    elif family == "heatmap":
+        finetune_task, parent, data = heatmap.finetune_task, heatmap_parent, blob_radiographs
+        library, old = heatmap_cases.annotated(tmp_path, parent, heatmap_cases.correct_nose, 3), 10
+    else:
+        finetune_task, parent, data = volumes.finetune_task, multi_scale, blob_volumes
+        library, old = volume_cases.annotated(tmp_path, parent, volume_cases.correct_chin, 3), 5
+    decisions, _ = read_decisions(library)
+    recipe, looks = finetuned(recipe_of(parent), FEW_STEPS), list[int]()
+    finetune_task(recipe, decisions, library, data, parent, FEW_STEPS, "cpu", lambda: looks.append(1))
+    assert len(looks) == 3 + old
 
 
 def test_a_person_who_stops_it_by_the_keyboard_loses_no_epoch(

@@ -14,6 +14,7 @@ from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_radiographs import LANDMARKS, SPACING_MM
+from Testing.training.finetuning import volume_cases
 from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.finetuning.heatmap_cases import (
     SPACING,
@@ -81,3 +82,36 @@ def test_a_landmark_of_another_template_is_left_out_with_a_line(heatmap_parent: 
     one, other = task.run.lines
     assert one.startswith("'brow' was defined on another template of head: it is not learned")
     assert other.startswith("'mole' is not on the template, and nobody defined it in the library")
+
+
+def test_a_landmark_that_was_placed_only_where_the_image_is_gone_is_not_learned(
+    heatmap_parent: Bundle, tmp_path: Path
+) -> None:
+    """A head for it would stay as it was drawn at random."""
+    library = annotated(tmp_path, heatmap_parent, correct_nose, 1)
+    Annotator(library, heatmap_parent.folder, tmp_path).work_on(write_image(tmp_path, 9), define_brow(9), SPACING)
+    assert task_of(library, heatmap_parent).run.new_landmarks == ("brow",)
+    (tmp_path / "person-9.png").unlink()
+    task = task_of(library, heatmap_parent)
+    assert (task.run.new_landmarks, task.template.landmark_names, len(task.cases)) == ((), LANDMARKS, 1)
+
+
+def test_of_landmarks_in_cases_of_other_models_nothing_is_said(
+    heatmap_parent: Bundle, multi_scale: Bundle, tmp_path: Path
+) -> None:
+    library = annotated(tmp_path, heatmap_parent, correct_nose, 1)
+    library.add_new_landmark(NewLandmark("tip", "hand", (0.0, 0.0), template_key="0123456789abcdef"))
+
+    def of_a_hand(session: Session) -> None:
+        session.place("thumb", lps(session, np.array([20.0, 20.0])), "hand")
+        session.place("tip", lps(session, np.array([25.0, 20.0])), "hand")
+
+    def of_a_volume(session: Session) -> None:
+        session.place("mole", volume_cases.person(8)[0][0], "head")
+
+    annotator = Annotator(library, multi_scale.folder, tmp_path)
+    annotator.work_on(write_image(tmp_path, 9), of_a_hand, SPACING, is_predicted=False)
+    annotator.work_on(volume_cases.write_image(tmp_path, 8), of_a_volume)
+    task = task_of(library, heatmap_parent)
+    assert (task.run.new_landmarks, task.template.landmark_names) == ((), LANDMARKS)
+    assert sum("left out" in line for line in task.run.lines) == len(task.run.lines) == 2

@@ -49,6 +49,16 @@ def test_the_pull_keeps_weights_near_the_old_ones(library: Annotator, chest_bund
     assert "pull" not in rows_of(free / "training.csv")[0]
 
 
+def test_the_pull_holds_where_old_cases_are_at_hand_and_have_no_share(
+    library: Annotator, phantom_folder: Path, tmp_path: Path
+) -> None:
+    """Else nothing would keep the model near what it was."""
+    for share, is_pulled in ((0.0, True), (0.5, False)):
+        few = FinetuneRecipe(steps=1, epochs=1, ema=0.0, replay_share=share)
+        output = run(library, tmp_path / str(share), few, replay=phantom_folder)
+        assert ("pull" in rows_of(output / "training.csv")[0]) == is_pulled
+
+
 def test_a_model_can_be_trained_anew_from_the_same_cases(
     library: Annotator, chest_bundle: Path, tmp_path: Path
 ) -> None:

@@ -134,6 +134,28 @@ def test_a_painted_mask_teaches_the_mask(annotator: Annotator, chest_bundle: Pat
     assert mask_share(output / "bundle", image, "left_lung") > 1.3 * mask_share(chest_bundle, image, "left_lung")
 
 
+def test_a_mask_that_covers_no_pixel_of_the_grid_is_told_and_does_not_teach_absence(
+    annotator: Annotator, chest_bundle: Path
+) -> None:
+    """A pixel of the image is a quarter of one of the grid; what a person wiped out is absent indeed."""
+    lung = np.zeros((1, 96, 96), bool)
+    for case_id, painted in zip(case_ids(annotator.library), (True, False, False), strict=True):
+        session = reopened(annotator, case_id)
+        lung[0, 40, 41] = painted
+        session.paint("left_lung", lung)
+        session.save()
+        session.close()
+    decisions, _ = read_decisions(annotator.library)
+    recipe, parent = recipe_of(load_bundle(chest_bundle)), load_bundle(chest_bundle)
+    task = finetune_task(recipe, decisions, annotator.library, None, parent, LEARN, "cpu")  # type: ignore[arg-type]
+    s = task.template.structure_names.index("left_lung")
+    assert task.data.mask_weights[:, s].tolist() == [0, 1, 1]
+    assert not task.data.masks[:, s].any()
+    names = dict(zip(task.run.case_ids, task.cases.names, strict=True))
+    tiny = names[case_ids(annotator.library)[0]]
+    assert task.run.lines == (f"{tiny}: the mask of left_lung covers no pixel; only its points teach",)
+
+
 def test_a_new_landmark_becomes_a_trained_one(
     annotator: Annotator, chest_bundle: Path, chest_template: Template, tmp_path: Path
 ) -> None:
