@@ -98,14 +98,19 @@ def test_the_prediction_waits_until_all_is_decided_and_then_leaves_it_blind(
     assert state_of(bench).blind == {placed}
 
 
+def predict_all(library: Library, template: Template, user: Path) -> None:
+    """A run over the whole library, at which nobody looks."""
+    for entry in library.cases():
+        session = Session(library.case(entry.id), "a night's run", data_folder=user)
+        predict(session, template)
+        session.save()
+        session.close()
+
+
 def test_nothing_of_an_earlier_prediction_is_in_the_scene(
     bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, user: Path
 ) -> None:
-    for entry in library.cases():
-        session = Session(library.case(entry.id), "a night's run", data_folder=user)
-        predict(session, chest_template)
-        session.save()
-        session.close()
+    predict_all(library, chest_template, user)
     opened = bench.annotate_blind(str(tiny_bundle))
     assert opened is not None
     state = state_of(bench)
@@ -132,11 +137,7 @@ def test_a_case_whose_prediction_was_seen_and_closed_is_not_chosen(
     bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, user: Path, lines: list[str]
 ) -> None:
     """A run predicted the whole library; a person looked at two of the cases and changed nothing."""
-    for entry in library.cases():
-        session = Session(library.case(entry.id), "a night's run", data_folder=user)
-        predict(session, chest_template)
-        session.save()
-        session.close()
+    predict_all(library, chest_template, user)
     looked_at = next_for_comparison(library)
     assert looked_at is not None
     bench.open_case(looked_at)
