@@ -27,7 +27,7 @@ from DenseLandmarksLib.exit_status import exit_status
 from DenseLandmarksLib.files import write_text
 from DenseLandmarksLib.models.networks.localisation_unet import LocalisationUNet, equal_filters
 from DenseLandmarksLib.models.networks.spatial_configuration import SpatialConfigurationNet
-from Testing.studies.small_data_table import SizeErrors, draw_curves, table_of
+from Testing.studies.small_data_table import FIRST, SECOND, SizeErrors, draw_curves, table_of
 from training.baselines.kept_run import Kept, Run, chosen_rate, finish
 from training.grid_cases import GridCases, load_grid_cases, save_grid_cases
 from training.heatmap_data import HeatmapTrainingSet, make_points_template
@@ -78,8 +78,8 @@ class SmallData:
         except ValueError as error:
             raise InputError(str(error)) from error
         return {
-            "scn": HeatmapNetworkRecipe(SpatialConfigurationNet.__name__, dict(self.spatial_configuration)),
-            "u-net": HeatmapNetworkRecipe(LocalisationUNet.__name__, u_net),
+            FIRST: HeatmapNetworkRecipe(SpatialConfigurationNet.__name__, dict(self.spatial_configuration)),
+            SECOND: HeatmapNetworkRecipe(LocalisationUNet.__name__, u_net),
         }
 
 
@@ -222,7 +222,10 @@ def run(arguments: argparse.Namespace) -> int:
     networks = study.networks(len(cases.landmark_names))
     deadline = time.monotonic() + 60 * arguments.max_minutes
     kept = Kept(arguments.output, ResultsFile(arguments.results or arguments.output / "results.jsonl"))
-    done = train_all(study, networks, cases, kept, arguments.device, deadline)
+    asked = {
+        name: network for name, network in networks.items() if not arguments.networks or name in arguments.networks
+    }
+    done = train_all(study, asked, cases, kept, arguments.device, deadline)
     sizes = [pooled(study, kept, name, images, cases) for name in networks for images in study.images]
     found = [one for one in sizes if one is not None]
     table = table_of(found, study.learning_rates)
@@ -240,6 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs; go on by giving it again")
     parser.add_argument("--results", type=Path, help="what runs came to, by default results.jsonl in --output")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--networks", nargs="+", choices=(FIRST, SECOND), help="train only these")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop after this time, with status 3")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

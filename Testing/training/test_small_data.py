@@ -128,7 +128,10 @@ def test_the_study_is_made_in_pieces_and_ends_with_a_table_and_a_picture(
     (tmp_path / "tiny.toml").write_text(TINY)
     asked = [str(tmp_path / "tiny.toml"), "--data", str(data), "--output", str(tmp_path / "runs")]
     assert study.main([*asked, "--max-minutes", "0"]) == 3
-    assert study.main(asked) == 0
+    # One network after the other, or beside it in a process of its own.
+    assert study.main([*asked, "--networks", "u-net"]) == 0
+    assert "| scn |" not in capsys.readouterr().out
+    assert study.main([*asked, "--networks", "scn"]) == 0
     results = (tmp_path / "runs" / "results.jsonl").read_text()
     assert sum("images/draw-" in line for line in results.splitlines()) == 2 * 2 * (1 + 2 + 2)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 6 |", "| 4 |", "| 2 |"))]
