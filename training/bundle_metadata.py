@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +31,18 @@ def bundle_metadata(recipe: AnyRecipe, data_name: str, cases: int, parent: Bundl
             "started_from": None if parent is None else f"{parent.name} {parent.version}",
         },
     }
+
+
+def presence_lines(presence: Mapping[str, Any] | None, images: str) -> list[str]:
+    """What a model card says of how often landmarks of such ``images`` are called present; none without a calibration."""
+    if not presence:
+        return []
+    on = presence["measured"]
+    return [
+        "",
+        f"In training {images} that it had not seen, whole and cut, it calls {on['sensitivity']:.1%} of {on['present']} landmarks "
+        f"present that are there, and {on['false_alarms']:.1%} of {on['absent']} that lie more than 10 mm outside.",
+    ]
 
 
 def data_format(outputs: dict[str, Any], **image: Any) -> dict[str, Any]:

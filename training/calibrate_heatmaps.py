@@ -19,8 +19,10 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import ellipsoid_volume
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, HeatSeen, open_heatmap
+from DenseLandmarksLib.models.presence import PresenceCalibration, even_strength
 from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
-from training.cut_radiographs import CutSight, called_in_cuts, joined_sights, look_at_cut_radiographs, lowered_for_cuts
+from training.calibrate_presence import PresenceEvidence, calibrate_presence
+from training.cut_radiographs import look_at_cut_radiographs
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
 from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases
@@ -28,8 +30,6 @@ from training.metrics import FAR_MM
 
 FloatArray = NDArray[np.float64]
 
-FALSE_ABSENCES = 0.002
-"""The share of the landmarks that are there, and found, which the model may call absent."""
 # Nobody sees a difference below; logarithms of measures that are 0 would see nothing else.
 _LEAST_MEASURE = 0.05
 # Measures that are at most 1.
@@ -38,15 +38,18 @@ _SHARES = ("peak_weakness",)
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """One case as the model saw it that was trained without it, whole and ``cut``; ``points`` (N, 2), grid pixels, NaN where
-    unknown."""
+    """One case as the model saw it that was trained without it.
+
+    ``points`` (N, 2), grid pixels, NaN where unknown; ``presence`` what spoke for each landmark (N,), by name, in the image
+    whole and cut, and what is true of it there, 1, 0 or NaN where unknown.
+    """
 
     predictor: HeatmapPredictor
     name: str
     points: FloatArray
     mm_per_pixel: float
     seen: HeatSeen
-    cut: CutSight
+    presence: Sequence[tuple[dict[str, FloatArray], FloatArray]]
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -82,8 +85,10 @@ def look_out_of_fold(bundles: Sequence[Bundle], data: Path, device: str) -> list
                 float(cases.mm_per_pixel[row]),
             )
             seen = predictor.look_on_grid(pixels)
-            cut = look_at_cut_radiographs(predictor, pixels, points, size, row)
-            found.append(OutOfFold(predictor, cases.names[row], points, size, seen, cut))
+            there = np.where(np.isfinite(points).all(axis=1), 1.0, np.nan)
+            sights = [(seen, there), *look_at_cut_radiographs(predictor, pixels, points, size, row)]
+            presence = [(predictor.presence_features(sight), present) for sight, present in sights]
+            found.append(OutOfFold(predictor, cases.names[row], points, size, seen, presence))
     return found
 
 
@@ -122,36 +127,28 @@ def calibrate_heatmaps(model: Path, folders: Sequence[Path], data: Path, device:
         "tre_mm": float(errors_mm.mean()),
         "from_10_mm_share": float((errors_mm >= FAR_MM).mean()),
     }
-    strength = np.concatenate([look.seen.strength[look.known] for look in looks])
-    in_cuts = joined_sights([look.cut for look in looks])
-    present_above = lowered_for_cuts(strength_of_present(strength[errors_mm < FAR_MM]), in_cuts)
-    measured["called_absent_share"] = float((strength < present_above).mean())
-    measured |= called_in_cuts(in_cuts, present_above)
-    plausibility = _limits(looks, present_above)
-    changes = {
-        "ellipses": {**calibration.to_dict(), "measured": measured},
-        "present_above": present_above,
-        "plausibility": plausibility,
-    }
+    changes: dict[str, Any] = {"ellipses": {**calibration.to_dict(), "measured": measured}, "presence": None}
+    evidence = PresenceEvidence.of_looks(
+        (number, features, present) for number, look in enumerate(looks) for features, present in look.presence
+    )
+    presence = None
+    # Images so small that no cut takes a landmark away and leaves enough say nothing: the recipe's limit stays.
+    if evidence.has_both:
+        presence, presence_measured = calibrate_presence(evidence)
+        changes["presence"] = {**presence.to_dict(), "measured": presence_measured}
+        changes["present_above"] = round(even_strength(presence), 4)
+    changes["plausibility"] = _limits(looks, presence)
     rewrite_bundle(bundle, inference=changes)
-    return {**measured, "present_above": present_above, "limits": plausibility["limits"]}
+    return {
+        **measured,
+        "presence": None if presence is None else presence_measured,
+        "limits": changes["plausibility"]["limits"],
+    }
 
 
-def strength_of_present(strength: FloatArray) -> float:
-    """The strength that a share ``FALSE_ABSENCES`` of landmarks that were found stay below; 0 where none was found."""
-    if not len(strength):
-        return 0.0
-    # One of them itself, which is present then, rounded down.
-    lowest = float(np.quantile(strength, FALSE_ABSENCES, method="lower"))
-    return float(np.floor(lowest * 1e4) / 1e4)
-
-
-def _limits(looks: Sequence[OutOfFold], present_above: float) -> dict[str, Any]:
-    """Limits of the measures of plausibility when landmarks are present above that strength, and how many cases exceed them."""
-    measures: list[dict[str, float]] = []
-    for look in looks:
-        reading = replace(look.predictor.reading, present_above=present_above)
-        measures.append(replace(look.predictor, reading=reading).measure(look.seen))
+def _limits(looks: Sequence[OutOfFold], presence: PresenceCalibration | None) -> dict[str, Any]:
+    """Limits of the measures of plausibility when presence is told so, and how many cases exceed them."""
+    measures = [replace(look.predictor, presence=presence).measure(look.seen) for look in looks]
     names = list(measures[0])
     table = np.maximum([[row[name] for name in names] for row in measures], _LEAST_MEASURE)
     # A share has no logarithm that is normal, its odds may; and no limit of it lies beyond 1.

@@ -1,9 +1,9 @@
-"""Whether a landmark is there: the weights of what speaks for it, from volumes cut so that it truly is not."""
+"""Whether a landmark is there: the weights of what speaks for it, from images cut so that it truly is not."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,25 @@ class PresenceEvidence:
     present: FloatArray
     cases: NDArray[np.intp]
 
+    @classmethod
+    def of_looks(cls, looks: Iterable[tuple[int, Mapping[str, FloatArray], FloatArray]]) -> PresenceEvidence:
+        """Of looks at images: the case's number, features (N,) by name, and what is true (N,): 1, 0, NaN where nobody knows."""
+        features: dict[str, list[FloatArray]] = {}
+        present, of_case = [], []
+        for number, values, truth in looks:
+            known = np.isfinite(truth)
+            for name, value in values.items():
+                features.setdefault(name, []).append(value[known])
+            present.append(truth[known])
+            of_case.append(np.full(int(known.sum()), number))
+        joined = {name: np.concatenate(values) for name, values in features.items()}
+        return cls(joined, np.concatenate(present), np.concatenate(of_case))
+
+    @property
+    def has_both(self) -> bool:
+        """Whether some are there and others are not: else nothing tells the one from the other."""
+        return bool(0 < (self.present == 1).sum() < len(self.present))
+
     def select(self, keep: NDArray[np.bool_]) -> PresenceEvidence:
         """Those where ``keep`` (n,) is true."""
         features = {name: values[keep] for name, values in self.features.items()}
@@ -63,19 +82,15 @@ def fit_presence(features: Mapping[str, ArrayLike], present: ArrayLike) -> Prese
 
 def look_at_cuts(looks: Sequence[tuple[VolumePredictor, VolumeCase]]) -> PresenceEvidence:
     """Cases as models saw them that were trained without them, whole and cut; what is not known counts nowhere."""
-    features: dict[str, list[FloatArray]] = {}
-    present, of_case = [], []
-    for number, (predictor, case) in enumerate(tqdm(looks, "cut", unit="case", file=sys.stderr, leave=False)):
-        whole = read_image(case.image_path)
-        there = np.where(np.isfinite(case.points_lps_mm).all(axis=1), 1.0, np.where(case.absent, 0.0, np.nan))
-        for image, truth in [(whole, there), *cut_volumes(whole, case.points_lps_mm, case.absent, number)]:
-            known = np.isfinite(truth)
-            for name, values in predictor.presence_features(predictor.look(image), image.geometry).items():
-                features.setdefault(name, []).append(values[known])
-            present.append(truth[known])
-            of_case.append(np.full(int(known.sum()), number))
-    joined = {name: np.concatenate(values) for name, values in features.items()}
-    return PresenceEvidence(joined, np.concatenate(present), np.concatenate(of_case))
+
+    def seen() -> Iterator[tuple[int, Mapping[str, FloatArray], FloatArray]]:
+        for number, (predictor, case) in enumerate(tqdm(looks, "cut", unit="case", file=sys.stderr, leave=False)):
+            whole = read_image(case.image_path)
+            there = np.where(np.isfinite(case.points_lps_mm).all(axis=1), 1.0, np.where(case.absent, 0.0, np.nan))
+            for image, truth in [(whole, there), *cut_volumes(whole, case.points_lps_mm, case.absent, number)]:
+                yield number, predictor.presence_features(predictor.look(image), image.geometry), truth
+
+    return PresenceEvidence.of_looks(seen())
 
 
 def calibrate_presence(evidence: PresenceEvidence) -> tuple[PresenceCalibration, dict[str, Any]]:
@@ -84,7 +99,7 @@ def calibrate_presence(evidence: PresenceEvidence) -> tuple[PresenceCalibration,
     Raises :class:`InputError` where all landmarks are there, or none is: then nothing tells the one from the other.
     """
     is_there = evidence.present == 1
-    if is_there.all() or not is_there.any():
+    if not evidence.has_both:
         raise InputError(
             f"expected landmarks that are there and others that are not, got {int(is_there.sum())} of {len(is_there)} that are. "
             "Give volumes that are large enough to cut landmarks off, or that lack some."

@@ -11,7 +11,14 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, spacing_lines, trained_on_text
+from training.bundle_metadata import (
+    bundle_metadata,
+    length_text,
+    presence_lines,
+    radiograph_format,
+    spacing_lines,
+    trained_on_text,
+)
 from training.export import LICENSE_TEXT, structure_styles
 from training.finetuning.inherit_calibration import inherited_lines
 from training.metrics import FAR_MM
@@ -113,23 +120,10 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             f"random halves of these they hold {calibration['coverage']:.1%} of the landmarks. The error of these models was "
             f"{calibration['tre_mm']:.2f} mm, {calibration['from_10_mm_share']:.2%} at 10 mm or more.",
         ]
-        # Calibrations of before looked at whole images alone.
-        if calibration.get("absent_in_cuts"):
-            lines += _presence_lines(calibration)
+    lines += presence_lines(inference.get("presence"), "images")
     if measured:
         lines += _measured_lines(measured)
     return "\n".join(lines) + "\n"
-
-
-def _presence_lines(calibration: dict[str, Any]) -> list[str]:
-    """How often those models were wrong about what is in the image."""
-    return [
-        "",
-        f"They called {calibration['called_absent_share']:.1%} of {calibration['landmarks']} landmarks absent that are there. Of "
-        f"{calibration['absent_in_cuts']} that lie more than {calibration['absent_beyond_mm']:g} mm outside of an image that was cut they called "
-        f"{calibration['called_present_though_absent_share']:.1%} present, and {calibration['called_absent_in_cuts_share'] or 0:.1%} of "
-        f"{calibration['present_in_cuts']} that were left there absent.",
-    ]
 
 
 def _measured_lines(measured: dict[str, Any]) -> list[str]:

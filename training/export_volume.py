@@ -12,7 +12,7 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
-from training.bundle_metadata import bundle_metadata, data_format, length_text, trained_on_text
+from training.bundle_metadata import bundle_metadata, data_format, length_text, presence_lines, trained_on_text
 from training.export import LICENSE_TEXT
 from training.finetuning.inherit_calibration import inherited_lines
 
@@ -110,14 +110,7 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
             f"The 90 % ellipsoids were calibrated on {on['cases']} training cases by models that had not seen them; over "
             f"random halves of these they hold {on['coverage']:.1%} of the landmarks.",
         ]
-    presence = inference.get("presence")
-    if presence:
-        on = presence["measured"]
-        lines += [
-            "",
-            f"In training volumes that it had not seen, whole and cut, it calls {on['sensitivity']:.1%} of {on['present']} landmarks "
-            f"present that are there, and {on['false_alarms']:.1%} of {on['absent']} that lie more than 10 mm outside.",
-        ]
+    lines += presence_lines(inference.get("presence"), "volumes")
     if measured:
         lines += ["", f"## Measured on {measured['cases']} cases of `{measured['data']}` {measured['split']}", ""]
         lines += ["| | TRE (mm) |", "|---|---|"]

@@ -90,8 +90,7 @@ def with_guesses(
     mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
     if not found.all():
         points, covariance = points.copy(), covariance.copy()
-        mean_pose = [structure.position_at(structure.landmark_uv) for structure in template.structures]
-        guess = np.concatenate(mean_pose) / mm_per_pixel - 0.5
+        guess = template.landmarks_mm / mm_per_pixel - 0.5
         points[~found] = guess_points(guess[~found], guess[found], points[found])
         covariance[~found] = guess_covariance(mm_per_pixel)
     return Located(points, covariance, found, confidence_of(covariance, mm_per_pixel))

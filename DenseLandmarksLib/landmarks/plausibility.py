@@ -76,12 +76,11 @@ def measure_heat_plausibility(
     ``shape_residual_mm`` as above, of the landmarks that were ``found`` (N,), told by the :data:`SHAPING` of them that form
     the shape best. ``peak_weakness`` : what the ``strength`` (N,) of the peaks lacks to 1, the median of all landmarks.
     """
-    known = np.concatenate([structure.position_at(structure.landmark_uv) for structure in template.structures])
     mm_per_pixel = template.field_of_view_mm[0] / grid_size[0]
     residual = NOTHING_MM
     # Two points fit every other two.
     if found.sum() > 2:
-        residual = _trimmed_residual(known[found], points[found] * mm_per_pixel)
+        residual = _trimmed_residual(template.landmarks_mm[found], points[found] * mm_per_pixel)
     return {"shape_residual_mm": residual, "peak_weakness": float(np.clip(1 - np.median(strength), 0, 1))}
 
 

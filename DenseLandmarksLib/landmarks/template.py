@@ -106,6 +106,11 @@ class Template:
         """All named landmarks, structure after structure."""
         return tuple(name for structure in self.structures for name in structure.landmark_names)
 
+    @property
+    def landmarks_mm(self) -> FloatArray:
+        """Where they lie (L, 2) in the mean shapes, mm, x right and y down."""
+        return np.concatenate([structure.position_at(structure.landmark_uv) for structure in self.structures])
+
     def structure(self, name: str) -> StructureTemplate:
         """The structure called ``name``; raises ``KeyError`` naming those that exist."""
         for structure in self.structures:

@@ -1,8 +1,8 @@
-"""Whether a landmark is in a volume: what the network says of it, weighed with how and where it is seen."""
+"""Whether a landmark is in an image: what the network says of it, weighed with how and where it is seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+PRESENCE = ("network", "heat", "inside")
+"""What :func:`presence_features` names at most."""
+PEAK_PRESENCE = ("strength", "off")
+"""What :func:`peak_presence_features` names."""
+
 
 @dataclass(frozen=True)
 class PresenceCalibration:
@@ -18,7 +23,7 @@ class PresenceCalibration:
 
     Attributes
     ----------
-    features : names of what speaks for a landmark, see :func:`presence_features`.
+    features : names of what speaks for a landmark, see :func:`presence_features` and :func:`peak_presence_features`.
     weights : (E,), of each.
     bias : of all together.
 
@@ -50,6 +55,16 @@ class PresenceCalibration:
         """What :meth:`to_dict` gave; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         return cls(tuple(values["features"]), np.array(values["weights"], np.float64), float(values["bias"]))
 
+    @classmethod
+    def from_bundle(cls, inference: Mapping[str, Any], known: Collection[str]) -> PresenceCalibration | None:
+        """That of a bundle's ``inference.json``, if it has one; raises ``ValueError`` also for features that are not ``known``."""
+        if not inference.get("presence"):
+            return None
+        found = cls.from_dict(inference["presence"])
+        if unknown := sorted(set(found.features) - set(known)):
+            raise ValueError(f"presence is told by {unknown[0]!r}, not one of {', '.join(known)}")
+        return found
+
 
 def presence_features(
     presence: ArrayLike | None, heat_covariance_mm2: ArrayLike, inside_mm: ArrayLike, limit_mm: float
@@ -73,3 +88,21 @@ def presence_features(
         return found
     probability = np.clip(np.asarray(presence, np.float64), 1e-6, 1 - 1e-6)
     return {"network": np.log(probability / (1 - probability)), **found}
+
+
+def peak_presence_features(strength: ArrayLike, off_others_mm: ArrayLike) -> dict[str, FloatArray]:
+    """What speaks for each of N landmarks of a radiograph: ``"strength"``, the logarithm of that of its peak (N,), and ``"off"``,
+    that of how far (N,) it lies from where the others suggest it, see :mod:`DenseLandmarksLib.landmarks.off_others`."""
+    return {
+        "strength": np.log(np.maximum(np.asarray(strength, np.float64), 1e-6)),
+        "off": np.log1p(np.asarray(off_others_mm, np.float64)),
+    }
+
+
+def even_strength(calibration: PresenceCalibration) -> float:
+    """The strength at which a landmark that lies just where the others suggest it is as likely there as not.
+
+    0 where strength does not speak for a landmark.
+    """
+    weight = dict(zip(calibration.features, calibration.weights, strict=True)).get("strength", 0.0)
+    return float(np.exp(np.clip(-calibration.bias / weight, -50, 50))) if weight > 0 else 0.0

@@ -14,11 +14,14 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import CARD, load_bundle
 from DenseLandmarksLib.models.ellipsoids import isotropic
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, HeatSeen
+from DenseLandmarksLib.models.presence import PresenceCalibration, even_strength
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_radiographs import MEAN_PX, SPACING_MM, write_blob_radiographs
+from training import calibrate_heatmaps as calibrate_heatmaps_module
 from training.__main__ import main
-from training.calibrate_heatmaps import calibrate_heatmaps, look_out_of_fold, strength_of_present
+from training.calibrate_heatmaps import calibrate_heatmaps, look_out_of_fold
 from training.ellipsoids import inside_ellipsoid
+from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases, read_grid_cases, save_grid_cases
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_task import HeatmapTask
@@ -33,6 +36,13 @@ RECIPE = HeatmapRecipe(
     target=HeatmapTargetRecipe(grid=GRID),
     optimiser=OptimiserRecipe(epochs=1),
 )
+
+
+# What an earlier calibration left.
+BEFORE = {
+    **PresenceCalibration(("off",), np.ones(1), 0.0).to_dict(),
+    "measured": {"sensitivity": 1.0, "present": 9, "false_alarms": 0.0, "absent": 9},
+}
 
 
 @pytest.fixture(scope="module")
@@ -156,14 +166,18 @@ def test_the_ellipses_hold_ninety_percent_of_cases_that_did_not_calibrate_them(
 def test_presence_and_limits_travel_in_the_bundle(data: Path, untrained: dict[int, Path], model: Path) -> None:
     measured = calibrate_heatmaps(model, [untrained[fold] for fold in range(FOLDS)], data)
     bundle = load_bundle(model)
-    assert 0.59 < bundle.inference["present_above"] < 0.63
-    assert measured["called_absent_share"] == 0
-    # In images that were cut nothing has a peak: all that is absent is called so, and all that is left too.
-    wrongly = [measured[f"called_{name}_share"] for name in ("present_though_absent", "absent_in_cuts")]
-    assert wrongly == [0, 1]
-    assert measured["absent_in_cuts"] > 40
-    assert measured["present_in_cuts"] > 40
-    assert bundle.inference["ellipses"]["measured"]["absent_in_cuts"] == measured["absent_in_cuts"]
+    predictor = open_predictor(str(model), "cpu")
+    assert isinstance(predictor, HeatmapPredictor)
+    assert predictor.presence is not None
+    # In images that were cut all peaks are alike, of what is left and of what is not; in whole ones all are good.
+    presence = measured["presence"]
+    assert presence["sensitivity"] >= (40 * 4 - 1) / presence["present"]
+    assert presence["false_alarms"] < 0.5
+    assert presence["absent"] > 40
+    assert bundle.inference["presence"]["measured"] == presence
+    assert bundle.inference["present_above"] == round(even_strength(predictor.presence), 4)
+    faint = HeatSeen(MEAN_PX.copy(), {}, np.array([1.0, 1.0, 0.01, 1.0]), np.zeros((0, *GRID), bool))
+    assert predictor.found(faint).tolist() == [True, True, False, True]
     assert set(bundle.limits) == {"shape_residual_mm", "peak_weakness"}
     assert bundle.limits == measured["limits"]
     assert bundle.limits["peak_weakness"] < 0.7  # a measure of at most 1, which was at most 0.4
@@ -172,13 +186,18 @@ def test_presence_and_limits_travel_in_the_bundle(data: Path, untrained: dict[in
     card = (model / CARD).read_text()
     assert "calibrated on 40 training cases by models that had not seen them" in card
     assert "limits were set on 40 training cases" in card
-    outside = f"Of {measured['absent_in_cuts']} that lie more than 10 mm outside of an image that was cut they called 0.0% present"
-    assert outside in card
+    assert f"and {presence['false_alarms']:.1%} of {presence['absent']} that lie more than 10 mm outside" in card
 
 
-def test_hardly_any_landmark_that_is_there_is_called_absent() -> None:
-    strength = np.random.default_rng(0).uniform(0.2, 1, 5000)
-    threshold = strength_of_present(strength)
-    assert (strength < threshold).mean() <= 0.002
-    assert threshold > 0.2005  # and yet it says something
-    assert strength_of_present(np.array([])) == 0
+@pytest.mark.usefixtures("_sees_with_known_errors")
+def test_where_no_cut_takes_a_landmark_away_the_recipes_limit_stays(
+    data: Path, untrained: dict[int, Path], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite_bundle(load_bundle(model), inference={"presence": BEFORE})
+    monkeypatch.setattr(calibrate_heatmaps_module, "look_at_cut_radiographs", lambda *_: iter(()))
+    assert calibrate_heatmaps(model, [untrained[fold] for fold in range(FOLDS)], data)["presence"] is None
+    predictor = open_predictor(str(model), "cpu")
+    assert isinstance(predictor, HeatmapPredictor)
+    assert predictor.presence is None
+    assert predictor.reading.present_above == RECIPE.present_above
+    assert "more than 10 mm outside" not in (model / CARD).read_text()

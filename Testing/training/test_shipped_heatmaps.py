@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
-from DenseLandmarksLib.geometry.view import MIRRORED
+from DenseLandmarksLib.geometry.view import AS_STORED, MIRRORED
+from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.models.bundle import CARD, WEIGHTS, load_bundle
 from DenseLandmarksLib.models.predictors.heatmap import HeatmapPredictor
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.alterations import seen_through
+from training.cut_radiographs import CUTS
+from training.cut_volumes import cut_volumes
 from training.data import Dataset, read_dataset
 from training.evaluate import evaluate, read_case
 
@@ -77,3 +81,19 @@ def test_an_image_of_the_other_side_is_looked_at_in_the_mirror_and_is_as_good(
             rows = prediction.landmarks.index_of(dataset.landmark_names)
             errors_mm[key].append(np.linalg.norm(prediction.landmarks.points_lps_mm[rows] - truth, axis=1))
     assert np.nanmean(errors_mm["mirrored"]) <= 1.2 * np.nanmean(errors_mm["stored"])
+
+
+def test_what_a_cut_takes_away_is_called_absent(predictor: HeatmapPredictor, dataset: Dataset) -> None:
+    """As often as the card says, nearly: these are few."""
+    called: dict[float, list[bool]] = {0.0: [], 1.0: []}
+    for seed, case in enumerate(dataset.of_split("test").cases[:6]):
+        image = read_case(case, dataset)
+        points_lps_mm = lps_mm_from_pixels(image.geometry, case.points_px)
+        nowhere = np.zeros(len(points_lps_mm), bool)
+        for cut, truth in islice(cut_volumes(image, points_lps_mm, nowhere, seed), CUTS):
+            landmarks = predictor.predict(cut, AS_STORED).landmarks
+            for row, there in zip(landmarks.index_of(dataset.landmark_names), truth, strict=True):
+                if np.isfinite(there):
+                    called[float(there)].append(landmarks.presence[row] is Presence.PRESENT)
+    assert np.mean(called[1.0]) > 0.9
+    assert np.mean(called[0.0]) < 0.15

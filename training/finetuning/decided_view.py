@@ -28,7 +28,7 @@ def view_of_decided(
     ``points_of`` gives the template's landmarks (N, 2) as a view sees them, mm, x right and y down, NaN where
     nobody decided. With few landmarks, or where none fits clearly better, it is ``stated``.
     """
-    mean_mm = np.concatenate([structure.position_at(structure.landmark_uv) for structure in template.structures])
+    mean_mm = template.landmarks_mm
 
     def misfit(view: View) -> float:
         seen_mm = points_of(view)

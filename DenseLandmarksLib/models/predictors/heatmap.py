@@ -13,6 +13,7 @@ from DenseLandmarksLib.geometry.medical_image import MedicalImage
 from DenseLandmarksLib.geometry.view import AS_STORED, MIRRORED, VIEWS, View
 from DenseLandmarksLib.landmarks.landmark_set import LandmarkSet
 from DenseLandmarksLib.landmarks.locate import largest_component, with_guesses
+from DenseLandmarksLib.landmarks.off_others import off_others_mm
 from DenseLandmarksLib.landmarks.other_side import names_of_other_side
 from DenseLandmarksLib.landmarks.plausibility import doubts_of, measure_heat_plausibility
 from DenseLandmarksLib.landmarks.template import Template
@@ -32,6 +33,7 @@ from DenseLandmarksLib.models.predictors.landmarks_on_grid import landmarks_on_g
 from DenseLandmarksLib.models.predictors.on_device import computes_mixed, grey_ramp, run_on_grid
 from DenseLandmarksLib.models.predictors.open_network import open_network
 from DenseLandmarksLib.models.predictors.radiograph_view import view_of_radiograph
+from DenseLandmarksLib.models.presence import PEAK_PRESENCE, PresenceCalibration, peak_presence_features
 
 FloatArray = NDArray[np.float64]
 __all__ = ["COMPONENTS", "HeatSeen", "HeatmapPredictor", "open_heatmap"]
@@ -46,8 +48,9 @@ class HeatmapPredictor:
     ``network`` maps z-normalised grids (B, 1, H, W) to :class:`HeatmapOutput`, one heatmap for each landmark of
     ``template``; ``grid_size`` is (H, W); ``reading`` says how they are read; ``device`` changes from ``"cuda"`` to
     ``"cpu"`` for good when the card's memory does not suffice; ``ellipses`` makes the covariances true (grid pixels^2),
-    without it they are only as large as heatmaps and passes say; ``expectation``, ``limits`` and ``is_demonstration`` as
-    in :class:`~DenseLandmarksLib.models.predictors.dense_shape.DenseShapePredictor`.
+    without it they are only as large as heatmaps and passes say; ``presence`` tells which landmarks are there, without it
+    ``reading.present_above`` does; ``expectation``, ``limits`` and ``is_demonstration`` as in
+    :class:`~DenseLandmarksLib.models.predictors.dense_shape.DenseShapePredictor`.
     """
 
     network: HeatmapNetwork
@@ -58,6 +61,7 @@ class HeatmapPredictor:
     version: str
     device: str = "cpu"
     ellipses: EllipsoidCalibration | None = None
+    presence: PresenceCalibration | None = None
     expectation: Expectation = field(default_factory=Expectation)
     limits: Mapping[str, float] = field(default_factory=dict)
     is_demonstration: bool = False
@@ -187,12 +191,21 @@ class HeatmapPredictor:
         """Of the Gaussians that were taught (N,), heatmap pixels."""
         return self.network.sigma.detach().cpu().numpy().astype(np.float64)
 
-    def _found(self, seen: HeatSeen) -> NDArray[np.bool_]:
-        return seen.strength >= self.reading.present_above
+    def found(self, seen: HeatSeen) -> NDArray[np.bool_]:
+        """Which landmarks (N,) are in the image."""
+        if self.presence is None:
+            return seen.strength >= self.reading.present_above
+        return self.presence.probability(self.presence_features(seen)) >= 0.5
+
+    def presence_features(self, seen: HeatSeen) -> dict[str, FloatArray]:
+        """What speaks for each landmark, see :func:`~DenseLandmarksLib.models.presence.peak_presence_features`."""
+        mm_per_pixel = self.template.field_of_view_mm[0] / self.grid_size[0]
+        off_mm = off_others_mm(seen.points, seen.strength, self.template.landmarks_mm, mm_per_pixel)
+        return peak_presence_features(seen.strength, off_mm)
 
     def measure(self, seen: HeatSeen) -> dict[str, float]:
         """The measures of plausibility, see :mod:`DenseLandmarksLib.landmarks.plausibility`."""
-        return measure_heat_plausibility(seen.points, self._found(seen), seen.strength, self.template, self.grid_size)
+        return measure_heat_plausibility(seen.points, self.found(seen), seen.strength, self.template, self.grid_size)
 
     def _judge(self, seen: HeatSeen) -> Plausibility:
         measures = self.measure(seen)
@@ -218,7 +231,7 @@ class HeatmapPredictor:
 
     def _landmarks(self, image: MedicalImage, grid: Grid, seen: HeatSeen, is_plausible: bool) -> LandmarkSet:
         """The template's landmarks in LPS: those without a peak where the others suggest them."""
-        located = with_guesses(seen.points, self._covariance(seen), self._found(seen), self.template, self.grid_size)
+        located = with_guesses(seen.points, self._covariance(seen), self.found(seen), self.template, self.grid_size)
         landmarks = landmarks_on_grid(image, grid, self.template, located, is_plausible)
         return replace(landmarks, names=self._names(grid.view))
 
@@ -242,6 +255,7 @@ def open_heatmap(bundle: Bundle, device: str) -> HeatmapPredictor:
     try:
         reading = HeatReading.from_inference(inference)
         ellipses = EllipsoidCalibration.from_dict(inference["ellipses"]) if inference.get("ellipses") else None
+        presence = PresenceCalibration.from_bundle(inference, PEAK_PRESENCE)
     except (KeyError, TypeError, ValueError) as error:
         raise broken(bundle.folder, f"a configuration file cannot be read ({error!r})") from error
     return HeatmapPredictor(
@@ -253,6 +267,7 @@ def open_heatmap(bundle: Bundle, device: str) -> HeatmapPredictor:
         bundle.version,
         device,
         ellipses,
+        presence,
         bundle.expectation,
         bundle.limits,
         bundle.is_demonstration,

@@ -26,7 +26,7 @@ from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
-from DenseLandmarksLib.models.presence import PresenceCalibration, presence_features
+from DenseLandmarksLib.models.presence import PRESENCE, PresenceCalibration, presence_features
 
 FloatArray = NDArray[np.float64]
 
@@ -209,5 +209,5 @@ def arguments_of(bundle: Bundle, device: str) -> dict[str, Any]:
         "confidence_radius_mm": float(inference["confidence_radius_mm"]),
         "limits": bundle.limits,
         "is_demonstration": bundle.is_demonstration,
-        "presence": PresenceCalibration.from_dict(inference["presence"]) if "presence" in inference else None,
+        "presence": PresenceCalibration.from_bundle(inference, PRESENCE),
     }
