@@ -7,7 +7,7 @@ from pathlib import Path
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import BundleDescription
 from DenseLandmarksLib.models.chosen_model import chosen_model
-from DenseLandmarksLib.models.versions import model_names
+from DenseLandmarksLib.models.versions import is_demonstration, model_names
 
 
 def misfit(model: BundleDescription, image_name: str, slices: int, data_folder: Path | None = None) -> str:
@@ -35,3 +35,25 @@ def models_for(radiographs: bool, data_folder: Path | None = None) -> tuple[str,
     """The models for radiographs, or for volumes, in the order of :func:`~.versions.model_names`."""
     described = ((name, chosen_model(name, data_folder).description) for name in model_names(data_folder))
     return tuple(name for name, model in described if model is not None and model.is_for_radiographs == radiographs)
+
+
+def fitting_instead(model: BundleDescription, body_part: str, slices: int, data_folder: Path | None = None) -> str:
+    """The model that knows the body part which a radiograph's file states, where ``model`` is for other images.
+
+    Empty where the file states none, where ``model`` knows it or does not say what it knows, and where not just one other
+    knows it.
+    """
+    part, knows = body_part.upper(), model.expectation.body_parts
+    if slices != 1 or not part or part in knows or (model.is_for_radiographs and not knows):
+        return ""
+    others = [
+        name
+        for name in models_for(True, data_folder)
+        if part in _known_parts(name, data_folder) and not is_demonstration(name, data_folder)
+    ]
+    return others[0] if len(others) == 1 else ""
+
+
+def _known_parts(name: str, data_folder: Path | None) -> tuple[str, ...]:
+    model = chosen_model(name, data_folder).description
+    return () if model is None else model.expectation.body_parts

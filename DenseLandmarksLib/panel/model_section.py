@@ -30,6 +30,8 @@ class ModelSection:
         self._environment = EnvironmentCheck(panel)
         self._versions = VersionRow(panel)
         self._ui.modelSelector.connect("activated(int)", panel.telling(self._pick))
+        self._instead = ""
+        self._ui.fittingModelButton.clicked.connect(panel.telling(self._use_fitting))
         self._ui.modelFolderButton.clicked.connect(panel.telling(self._choose_folder))
 
     @property
@@ -44,6 +46,7 @@ class ModelSection:
             return
         model = self.model
         self._list(model)
+        self._offer()
         self._sum_up(model)
         self._versions.refresh()
         self._environment.refresh()
@@ -84,6 +87,20 @@ class ModelSection:
         if described is None:
             return _("{name} (not on this computer)").format(name=_short(name))
         return _("{name} {version} (from a folder)").format(name=described.name, version=described.version)
+
+    def _offer(self) -> None:
+        """The model that knows what the image's file states, where another is chosen."""
+        ui = self._ui
+        self._instead, part = self._panel.bench.fitting_instead(self._panel.parameters.model)
+        ui.fittingModelButton.visible = bool(self._instead)
+        if self._instead:
+            ui.fittingModelButton.text = _("Use {name}").format(name=self._instead)
+            ui.fittingModelButton.toolTip = _(
+                "The image's file states body part {part}, which this model knows."
+            ).format(part=part)
+
+    def _use_fitting(self) -> None:
+        self._panel.parameters.model = self._instead
 
     def _sum_up(self, model: ChosenModel) -> None:
         if self._summed_up == (model.description, model.problem):

@@ -98,10 +98,7 @@ class SideRow:
     def _acquisition(self) -> Acquisition | None:
         """What the file stated when the case was made; ``None`` without a case."""
         session = self._panel.bench.session
-        if session is None:
-            return None
-        case = session.case
-        return Acquisition(case.modality, case.body_part, case.view_position, case.laterality, case.patient_orientation)
+        return None if session is None else session.case.acquisition
 
     @property
     def _model(self) -> BundleDescription | None:

@@ -18,6 +18,8 @@ from DenseLandmarksLib.annotation.session import Session
 from DenseLandmarksLib.annotation.worklist import Worklist
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.geometry.view import View
+from DenseLandmarksLib.models.chosen_model import chosen_model
+from DenseLandmarksLib.models.fitting_models import fitting_instead
 from DenseLandmarksLib.scene.annotate_blind import annotate_blind
 from DenseLandmarksLib.scene.carry_out import Tell, attempt
 from DenseLandmarksLib.scene.case_in_scene import CaseInScene
@@ -268,6 +270,18 @@ class Workbench:
             raise InputError("expected an image to predict, got none. Load one and choose it above.")
         self.predicting.ask(self.case, model, view, device)
         self.version += 1
+
+    def fitting_instead(self, model: str) -> tuple[str, str]:
+        """The model that knows the body part which the file of the case in hand states, where ``model`` does not, and that part.
+
+        Both are empty where there is none.
+        """
+        described = chosen_model(model).description
+        if self.session is None or described is None:
+            return "", ""
+        part = self.session.case.body_part.upper()
+        instead = fitting_instead(described, part, self.session.state.geometry.size[2])
+        return (instead, part) if instead else ("", "")
 
     def ask_why(self, model: str, device: str = "auto") -> None:
         """Ask what spoke for the chosen landmark; where that is asked or shown, no more of it.

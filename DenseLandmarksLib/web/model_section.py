@@ -53,7 +53,12 @@ class ModelSection:
         """All of it."""
         model = chosen_model(self._frame.chosen("model"))
         found = f"{self._doing} … {int(time.monotonic() - self._began)} s" if self._client is not None else self._found
+        instead, part = self._bench.fitting_instead(model.name)
         return {
+            "fitting_model": instead,
+            "fitting_model_tip": f"The image's file states body part {part}, which this model knows."
+            if instead
+            else "",
             "models": items(tuple((name, _text(name)) for name in model_names())),
             "model_problem": model.problem,
             "model_about": {} if model.description is None else _about(model.description),
@@ -107,6 +112,13 @@ class ModelSection:
             html.Label("Model")
             v.VSelect(
                 v_model=("model",), items=("models",), id="model", classes="grow", title="The model that predicts."
+            )
+            v.VBtn(
+                "{{ 'Use ' + fitting_model }}",
+                id="fitting-model",
+                v_if=("fitting_model",),
+                title=("fitting_model_tip",),
+                click="model = fitting_model",
             )
         html.Div("{{ model_problem }}", v_if=("model_problem",), classes="problem")
         with html.Div(v_if=("model_about.name",), classes="about", id="model-summary"):

@@ -101,10 +101,7 @@ class SideRow:
     @property
     def _acquisition(self) -> Acquisition | None:
         session = self._bench.session
-        if session is None:
-            return None
-        case = session.case
-        return Acquisition(case.modality, case.body_part, case.view_position, case.laterality, case.patient_orientation)
+        return None if session is None else session.case.acquisition
 
     @property
     def _model(self) -> BundleDescription | None:

@@ -26,10 +26,11 @@ from DenseLandmarksLib.models.bundle import (
 )
 from DenseLandmarksLib.models.demonstration import SYNTHETIC
 from DenseLandmarksLib.models.family import FAMILIES, JOINT_SHAPE, TEMPLATE
-from DenseLandmarksLib.models.fitting_models import misfit, models_for
+from DenseLandmarksLib.models.fitting_models import fitting_instead, misfit, models_for
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.registry import find_bundle, open_predictor
 from DenseLandmarksLib.models.versions import list_versions, model_names
+from Testing.models.disc_finder import write_disc_finder
 from Testing.models.volume_model import NAMES, PLACES, STRUCTURES, write_volume_bundle
 
 
@@ -216,6 +217,37 @@ def test_a_model_for_other_images_is_told_with_those_that_fit(data: Path) -> Non
         "expected a volume for the model neck, got 'film' with one slice. Choose a model for radiographs: tiny; or choose "
         "another image."
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "part", "slices", "instead"),
+    [
+        ("chest-xray", "HAND", 1, "hand-xray"),
+        ("chest-xray", "skull", 1, "ceph-xray"),
+        ("hand-xray", "CHEST", 1, "chest-xray"),
+        ("headneck-ct", "HAND", 1, "hand-xray"),
+        ("chest-xray", "CHEST", 1, ""),
+        ("chest-xray", "", 1, ""),
+        ("chest-xray", "FOOT", 1, ""),
+        ("headneck-ct", "HEAD", 40, ""),
+    ],
+)
+def test_the_model_that_knows_what_a_file_states_is_named(
+    chosen: str, part: str, slices: int, instead: str, tmp_path: Path
+) -> None:
+    model = read_description(find_bundle(chosen))
+    assert fitting_instead(model, part, slices, tmp_path) == instead
+
+
+def test_none_is_named_where_two_know_it_or_the_chosen_one_does_not_say(
+    tmp_path: Path,
+) -> None:
+    chest = read_description(find_bundle("chest-xray"))
+    add_version(write_disc_finder(tmp_path / "my-hand", expects={"body_parts": ["HAND"]}), tmp_path / "data")
+    assert fitting_instead(chest, "HAND", 1, tmp_path) == "hand-xray"
+    assert fitting_instead(chest, "HAND", 1, tmp_path / "data") == ""
+    silent = read_description(write_disc_finder(tmp_path / "silent"))
+    assert fitting_instead(silent, "HAND", 1, tmp_path) == ""
 
 
 def test_a_dense_shape_demonstration_doubts_itself_too(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from DenseLandmarksLib.models.bundle import METADATA, read_description
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import list_versions
 from DenseLandmarksLib.worker.environment_report import EnvironmentReport
+from Testing.geometry.dicom_files import write_dicom
 from Testing.host import Host
 
 Open = Callable[[Any], Any]
@@ -134,6 +135,24 @@ def test_a_bundle_is_read_once_and_again_when_it_changed(
     panel.refresh()
     assert read == [folder, folder]
     assert shown(panel.ui.modelSelector) == "chest-xray 9.1 (from a folder)"
+
+
+def test_the_model_that_knows_what_the_file_states_is_one_click_away(
+    host: Host, widget: Any, open_chest: Open, tmp_path: Path
+) -> None:
+    panel = open_chest(widget)
+    ui = panel.ui
+    assert not ui.fittingModelButton.visible
+    entry = panel.bench.library.add(write_dicom(tmp_path / "film.dcm", BodyPartExamined="HAND"))
+    panel.bench.open_case(entry.id)
+    host.process(0.1)
+    assert ui.fittingModelButton.visible
+    assert ui.fittingModelButton.text == "Use hand-xray"
+    assert ui.fittingModelButton.toolTip == "The image's file states body part HAND, which this model knows."
+    host.click(ui.fittingModelButton)
+    assert panel.parameters.model == "hand-xray"
+    assert shown(ui.modelSelector) == "hand-xray"
+    assert not ui.fittingModelButton.visible
 
 
 # ---- versions ----

@@ -23,6 +23,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import METADATA
 from DenseLandmarksLib.models.manage_versions import add_version
 from DenseLandmarksLib.models.versions import SHIPPED, list_versions
+from Testing.geometry.dicom_files import write_dicom
 from Testing.scene.open_cases import chest_library, edits_on_disk, point_lps_mm, predict
 from Testing.scene.saved_scene import read_scene, save_scene
 
@@ -551,6 +552,17 @@ def test_another_version_is_used_and_deleted(models: Path, anna: Person) -> None
         anna.chooses(version=row)
         anna.does("delete_version")
     assert len(list_versions("chest-xray")) == 1
+
+
+def test_the_model_that_knows_what_the_file_states_is_offered(anna: Person, tmp_path: Path) -> None:
+    anna.opens("chest-0")
+    assert (anna.sees("fitting_model"), anna.sees("fitting_model_tip")) == ("", "")
+    film = anna.bench.library.add(write_dicom(tmp_path / "film.dcm", BodyPartExamined="HAND"))
+    anna.does("added", [film.id], [])
+    assert anna.sees("fitting_model") == "hand-xray"
+    assert anna.sees("fitting_model_tip") == "The image's file states body part HAND, which this model knows."
+    anna.chooses(model="hand-xray")
+    assert anna.sees("fitting_model") == ""
 
 
 def test_the_model_card_is_read_in_the_page(models: Path, anna: Person) -> None:

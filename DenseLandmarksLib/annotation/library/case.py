@@ -103,6 +103,11 @@ class LibraryCase:
         return ArrayStore(self.folder / "arrays")
 
     @property
+    def acquisition(self) -> Acquisition:
+        """What the file stated that the image came from when it was added."""
+        return Acquisition(self.modality, self.body_part, self.view_position, self.laterality, self.patient_orientation)
+
+    @property
     def _revisions(self) -> Path:
         return self.folder / "revisions"
 
