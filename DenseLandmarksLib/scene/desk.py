@@ -12,6 +12,7 @@ from DenseLandmarksLib.annotation.library.known_libraries import find_library, r
 from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.annotation.library.next_case import Order
 from DenseLandmarksLib.annotation.library.revision import RevisionInfo
+from DenseLandmarksLib.annotation.seen_cases import SeenCases
 from DenseLandmarksLib.annotation.session import JOURNALS, Session
 from DenseLandmarksLib.annotation.sight import has_seen
 from DenseLandmarksLib.errors import InputError
@@ -44,21 +45,21 @@ class Desk:
         self._scene, self.who, self._tell = scene, who, tell
         self.data_folder = data_folder or user_data_folder()
         self._cases: list[CaseInScene] = []
-        self._had_prediction: set[tuple[str, str]] = set()
+        self._seen = SeenCases(self.data_folder)
 
     @property
     def cases(self) -> tuple[CaseInScene, ...]:
         """What is open, in the order in which it was opened."""
         for case in self._cases:
             if case.session.state.answer is not None:
-                self._had_prediction.add((case.session.case.library_id, case.session.case.id))
+                self._seen.note(case.session.case.library_id, case.session.case.id, self.who)
         self._cases = [case for case in self._cases if case.is_open]
         return tuple(self._cases)
 
     def has_seen(self, case: LibraryCase) -> bool:
         """Whether the person had a prediction of a case in sight, here or as far as is still known from before."""
         _ = self.cases
-        is_known = (case.library_id, case.id) in self._had_prediction
+        is_known = (case.library_id, case.id, self.who) in self._seen
         return is_known or has_seen(case, self.who, self.data_folder / JOURNALS / case.id)
 
     def poll(self) -> None:

@@ -151,6 +151,42 @@ def test_a_case_whose_prediction_was_seen_and_closed_is_not_chosen(
     assert "whose prediction you have not seen" in lines[-1]
 
 
+def test_what_was_seen_before_the_program_was_started_anew_is_still_known(
+    bench: Workbench, scene: Any, library: Library, chest_template: Template, tiny_bundle: Path, user: Path
+) -> None:
+    """Of somebody else who works on this computer nobody knows it."""
+    predict_all(library, chest_template, user)
+    looked_at = next_for_comparison(library)
+    assert looked_at is not None
+    bench.open_case(looked_at)
+    bench.close()
+    chosen = {}
+    for who in ("an annotator", "somebody else"):
+        later = Workbench(scene, who, lambda _: None, data_folder=user)
+        later.open_library(library.folder)
+        opened = later.annotate_blind(str(tiny_bundle))
+        assert opened is not None
+        chosen[who] = opened.session.case.id
+        later.close()
+    assert chosen["an annotator"] != looked_at
+    assert chosen["somebody else"] == looked_at
+    assert not any("annotator" in path.name for path in user.rglob("*"))
+
+
+def test_a_prediction_is_known_also_where_that_cannot_be_written(
+    bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, user: Path
+) -> None:
+    user.mkdir(exist_ok=True)
+    (user / "seen").write_text("a file where a folder should be")
+    predict_all(library, chest_template, user)
+    looked_at = next_for_comparison(library)
+    assert looked_at is not None
+    bench.open_case(looked_at)
+    opened = bench.annotate_blind(str(tiny_bundle))
+    assert opened is not None
+    assert opened.session.case.id != looked_at
+
+
 def test_a_prediction_that_was_saved_is_known_to_who_saved_it_in_another_window(
     bench: Workbench, library: Library, chest_template: Template, tiny_bundle: Path, tmp_path: Path
 ) -> None:
