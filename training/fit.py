@@ -26,7 +26,7 @@ from training.run_epochs import (
     forget_rows,
     run_epochs,
 )
-from training.run_origin import TaskOfCases, check_origin, origin_of, write_origin
+from training.run_origin import TaskOfCases, check_did_not_see, check_origin, origin_of, write_origin
 from training.trainer import Trainer, read_checkpoint, save_checkpoint, start_with
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ def fit(
     check_goes_on(output, recipe, resume)
     parent = None if start_from is None else load_bundle(start_from)
     task = read_task(recipe, data, device, parent)
+    check_did_not_see(parent, recipe, task.cases.data_name)
     origin, goes_on = origin_of(task.cases, parent), resume and checkpoint.is_file()
     if goes_on:
         check_origin(output, origin)

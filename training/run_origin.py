@@ -14,6 +14,7 @@ from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.bundle_files import WEIGHTS
 from training.grid_cases import GridCases
+from training.recipe import AnyRecipe
 from training.trainer import Task
 from training.volume_cases import VolumeCases
 
@@ -42,6 +43,20 @@ def origin_of(cases: GridCases | VolumeCases, parent: Bundle | None) -> dict[str
             "points": digest_of_points(cases),
         },
     }
+
+
+def check_did_not_see(parent: Bundle | None, recipe: AnyRecipe, data_name: str) -> None:
+    """Raise :class:`InputError` where a run that holds a fold out begins with a model that learned from that fold."""
+    if parent is None or recipe.validation_fold < 0:
+        return
+    before = parent.metadata.get("training", {})
+    of_parent = before.get("recipe", {})
+    held_out = of_parent.get("validation_fold", -1), of_parent.get("folds")
+    if before.get("data") == data_name and held_out != (recipe.validation_fold, recipe.folds):
+        raise InputError(
+            f"expected a --start-from that did not see fold {recipe.validation_fold} of {recipe.folds} of {data_name}, got "
+            f"{parent.name} {parent.version}, which learned from it. Begin with a model of the same --fold."
+        )
 
 
 def digest_of_points(cases: GridCases | VolumeCases) -> str:

@@ -36,6 +36,7 @@ from training.recipe import (
     recipe_from_dict,
     recipe_to_dict,
 )
+from training.run_origin import check_did_not_see
 from training.targets import landmark_rows, make_targets, make_template
 from training.validate import validate
 
@@ -171,6 +172,20 @@ def test_a_run_that_starts_from_a_model_begins_with_what_it_knew(
     assert child.version == "1.1.0"
     assert child.metadata["training"]["started_from"] == "tiny 1.0.0"
     assert parent.metadata["training"]["started_from"] is None
+
+
+def test_a_fold_is_measured_by_no_model_that_began_with_one_that_saw_it(
+    finished: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    recipe = replace(TINY, validation_fold=1)
+    with pytest.raises(InputError, match=r"did not see fold 1 of 5 of .*, got tiny 1.0.0, which learned from it"):
+        fit(recipe, phantom_folder, tmp_path / "run", start_from=finished / "bundle")
+    assert not (tmp_path / "run").exists()
+    parent = load_bundle(finished / "bundle")
+    check_did_not_see(parent, TINY, parent.metadata["training"]["data"])
+    check_did_not_see(parent, recipe, "other data")
+    parent.metadata["training"]["recipe"]["validation_fold"] = 1
+    check_did_not_see(parent, recipe, parent.metadata["training"]["data"])
 
 
 def test_a_model_of_another_network_is_no_start(finished: Path, phantom_folder: Path, tmp_path: Path) -> None:
