@@ -661,4 +661,32 @@ FAULTS: tuple[Fault, ...] = (
         "{len(counts)}",
         ("Testing/models/test_descent.py",),
     ),
+    Fault(
+        "what was looked at before the program was started anew is forgotten",
+        "DenseLandmarksLib/annotation/seen_cases.py",
+        " or self._path(*seen).is_file()",
+        "",
+        ("Testing/scene/test_annotate_blind.py",),
+    ),
+    Fault(
+        "a landmark takes part in what it is held against",
+        "DenseLandmarksLib/landmarks/off_others.py",
+        "_distances(source, target, weights, weights), _FARTHEST_MM",
+        "_distances(source, target, weights, 0 * weights), _FARTHEST_MM",
+        ("Testing/landmarks/test_off_others.py",),
+    ),
+    Fault(
+        "a calibrated presence is not asked",
+        "DenseLandmarksLib/models/predictors/heatmap.py",
+        "        if self.presence is None:",
+        "        if True:",
+        ("Testing/models/test_heatmap_predictor.py",),
+    ),
+    Fault(
+        "a fold is measured by models that began with one that saw it",
+        "training/run_origin.py",
+        "    if parent is None or recipe.validation_fold < 0:",
+        "    if parent is None or recipe.validation_fold >= 0:",
+        ("Testing/training/test_fit.py",),
+    ),
 )

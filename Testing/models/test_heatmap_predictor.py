@@ -34,6 +34,7 @@ from DenseLandmarksLib.models.prediction_arrays import prediction_from_arrays, p
 from DenseLandmarksLib.models.predictors.heat_passes import SmallMove, join_passes, small_moves
 from DenseLandmarksLib.models.predictors.heat_reading import HeatReading
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, open_heatmap
+from DenseLandmarksLib.models.presence import PresenceCalibration
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.models.disc_finder import (
     FIELD_OF_VIEW_MM,
@@ -123,6 +124,21 @@ def test_what_has_no_peak_is_absent_with_a_best_guess(predictor: HeatmapPredicto
     assert errors[lost].max() < 4
     assert (landmarks.confidence[lost] == 0).all()
     np.testing.assert_allclose(np.trace(landmarks.covariance_mm2[1]), 2 * GUESS_SD_MM**2, rtol=1e-6)
+
+
+def test_a_strong_peak_beside_its_place_is_absent_where_presence_was_calibrated(predictor: HeatmapPredictor) -> None:
+    """Something else looks alike: what is not in the image is found there."""
+    truth = patient(2)
+    truth[NAMES.index("thumb")] += [0.0, 30.0]
+    image = marked_hand(truth)
+    assert Presence.ABSENT not in predictor.predict(image).landmarks.presence
+    calibrated = replace(predictor, presence=PresenceCalibration(("strength", "off"), np.array([1.0, -2.0]), 6.0))
+    landmarks = calibrated.predict(image).landmarks
+    assert [name for name, presence in zip(NAMES, landmarks.presence, strict=True) if presence is Presence.ABSENT] == [
+        "thumb"
+    ]
+    # Its guess is where the others suggest it.
+    assert errors_mm(calibrated.predict(image), patient(2))[NAMES.index("thumb")] < 4
 
 
 def test_a_single_landmark_still_says_where_the_others_are_expected(predictor: HeatmapPredictor) -> None:
