@@ -145,6 +145,7 @@ def tell(outcome: Outcome, with_files: bool) -> None:
         return
     if row.status == Status.DOUBTFUL:
         advice = f"; it is plausible with {VIEW_OPTIONS[row.suggested_view]}" if row.suggested_view else ""
+        advice += f"; its body part is known to --model {outcome.instead}" if outcome.instead else ""
         tqdm.write(f"warning: {row.name}: {row.doubts}{advice}", file=sys.stderr)
     scale = "pixels, the spacing is unknown" if row.unit == "px" else f"mm, spacing {row.spacing_source}"
     found = f"{row.landmarks_present} of {row.landmarks} landmarks"

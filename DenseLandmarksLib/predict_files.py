@@ -30,7 +30,7 @@ from DenseLandmarksLib.geometry.view import MIRRORED
 from DenseLandmarksLib.landmarks.new_landmark import NewLandmark
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.expectation import choose_view
-from DenseLandmarksLib.models.fitting_models import refuse_misfit
+from DenseLandmarksLib.models.fitting_models import fitting_instead, refuse_misfit
 from DenseLandmarksLib.models.look_up import with_landmarks
 from DenseLandmarksLib.models.prediction import Predictor
 
@@ -68,13 +68,15 @@ class Options:
 class Outcome:
     """What came of one file: its row in the summary, the files written, whether it was done before.
 
-    ``error`` is the line for the person who gave the file, which may name it as it was typed.
+    ``error`` is the line for the person who gave the file, which may name it as it was typed; ``instead`` names the model that
+    knows the body part which the file states, where the one that predicted does not.
     """
 
     row: SummaryRow
     written: tuple[Path, ...] = ()
     was_done: bool = False
     error: str = ""
+    instead: str = ""
 
 
 def predict_files(
@@ -130,7 +132,8 @@ def predict_files(
                 view_reason=reason,
                 seconds=f"{time.perf_counter() - started:.2f}",
             )
-            outcome = Outcome(row, written)
+            instead = fitting_instead(bundle, image.acquisition.body_part, image.geometry.size[2])
+            outcome = Outcome(row, written, instead=instead)
         except InputError as error:
             outcome = _failure(file, number, row, str(error), identifiers)
         except OSError:

@@ -20,6 +20,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models import versions
 from DenseLandmarksLib.models.bundle import METADATA, WEIGHTS
 from DenseLandmarksLib.models.manage_versions import add_version, set_active
+from Testing.geometry.dicom_files import write_dicom
 from Testing.models.volume_model import write_volume_bundle
 from training.__main__ import main as training_main
 from training.phantoms import DEMO_SEEDS, draw_phantom
@@ -299,6 +300,16 @@ def test_the_demonstration_takes_a_persons_own_image(
     capsys.readouterr()
     assert training_main([*command, str(tmp_path / "nothing.dcm")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_demonstration_takes_the_model_that_knows_what_the_file_states(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = write_dicom(tmp_path / "film.dcm", BodyPartExamined="HAND")
+    assert training_main(["demo", "--output", str(tmp_path), "--device", "cpu", "--image", str(film)]) == 0
+    assert "of 37 landmarks" in capsys.readouterr().out
+    assert training_main(["demo", "--output", str(tmp_path), "--image", str(tmp_path / "no.dcm")]) == 2
+    assert "no.dcm" in capsys.readouterr().err
 
 
 def test_demonstrations_are_listed_last_and_as_such(

@@ -141,6 +141,7 @@ def test_what_the_file_says_about_its_picture_is_held_against_the_model(
     assert warning.startswith("warning: film: ")
     assert "HAND" in warning
     assert "LL" in warning
+    assert warning.endswith("; its body part is known to --model hand-xray")
     assert row_of(tmp_path / "out", "film")["status"] == "doubtful"
     report = json.loads((tmp_path / "out" / "film.report.json").read_text())
     assert report["plausibility"]["plausible"] is False

@@ -11,13 +11,17 @@ import SimpleITK as sitk
 
 from DenseLandmarksLib import cli
 from DenseLandmarksLib.annotation.exports.results import write_results
+from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename
 from DenseLandmarksLib.geometry.frames import pixels_from_lps_mm
-from DenseLandmarksLib.models.bundle import load_bundle
+from DenseLandmarksLib.geometry.read_image import read_image
+from DenseLandmarksLib.models.bundle import load_bundle, read_description
+from DenseLandmarksLib.models.fitting_models import fitting_instead
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.metrics import dice_percent
 from training.phantoms import DEMO_SEEDS, draw_phantom, landmarks_of, phantom_image
 
+USUAL = "chest-xray"
 SYNTHETIC = "synthetic: shows that it runs, not how accurate it is"
 # Half-way down the middle of the heart's box; no annotator ever marked it, no training ever saw it.
 NEW_LANDMARK, NEW_STRUCTURE, NEW_UV = "heart_centre", "heart", (0.0, 0.0)
@@ -57,7 +61,9 @@ def on_phantom(model: str, output: Path, device: str, seed: int) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m training demo``."""
-    parser.add_argument("--model", default="chest-xray", help="name or bundle folder")
+    parser.add_argument(
+        "--model", help="name or bundle folder; by default the one that knows what an image's file states"
+    )
     parser.add_argument("--output", type=Path, default=Path("demo"))
     parser.add_argument("--image", help="an image of your own instead of a phantom")
     parser.add_argument("--seed", type=int, default=DEMO_SEEDS[0], help="which phantom")
@@ -66,10 +72,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``python -m training demo``."""
-    if arguments.image:
-        u, v = NEW_UV
-        landmark = f"{NEW_LANDMARK}={NEW_STRUCTURE}:{u},{v}"
-        where = ["--model", arguments.model, "--output", str(arguments.output), "--device", arguments.device]
-        return cli.main(["predict", arguments.image, *where, "--landmark", landmark])
-    on_phantom(arguments.model, arguments.output, arguments.device, arguments.seed)
-    return 0
+    if not arguments.image:
+        on_phantom(arguments.model or USUAL, arguments.output, arguments.device, arguments.seed)
+        return 0
+    model = arguments.model or model_of(Path(arguments.image))
+    where = ["--model", model, "--output", str(arguments.output), "--device", arguments.device]
+    has_structure = NEW_STRUCTURE in (style.name for style in read_description(find_bundle(model)).styles)
+    u, v = NEW_UV
+    landmark = ["--landmark", f"{NEW_LANDMARK}={NEW_STRUCTURE}:{u},{v}"] if has_structure else []
+    return cli.main(["predict", arguments.image, *where, *landmark])
+
+
+def model_of(path: Path) -> str:
+    """The shipped model that knows the body part which an image's file states; the chest's where none does."""
+    usual = read_description(find_bundle(USUAL))
+    try:
+        image = read_image(path)
+    except InputError:
+        return USUAL  # predicting tells it
+    return fitting_instead(usual, image.acquisition.body_part, image.geometry.size[2]) or USUAL
