@@ -77,6 +77,7 @@ def volume_configuration(
         **looks,
         "uses_shape": False,
         "confidence_radius_mm": recipe.confidence_radius_mm,
+        "expects": dataclasses.asdict(recipe.expects),
     }
     return metadata, inference
 

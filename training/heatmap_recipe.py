@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from DenseLandmarksLib.errors import InputError
-from DenseLandmarksLib.models.expectation import Expectation
 from training.recipe import AugmentationRecipe, OptimiserRecipe, RunRecipe
 
 
@@ -80,7 +79,7 @@ class HeatmapLossRecipe:
 class HeatmapRecipe(RunRecipe):
     """One training run of the family ``heatmap``.
 
-    ``expects`` is what the training images are. ``either_side`` says that a mirrored image is as good when it is mirrored
+    ``either_side`` says that a mirrored image is as good when it is mirrored
     back: a right hand to a model of left ones. The model that comes out looks ``passes`` times; a landmark is present where the peak of
     its heatmap is at least ``present_above`` of what was taught, and at its sub-pixel position unless ``sub_pixel`` is off.
     """
@@ -89,7 +88,6 @@ class HeatmapRecipe(RunRecipe):
     passes: int = 1
     present_above: float = 0.1
     sub_pixel: bool = True
-    expects: Expectation = field(default_factory=Expectation)
     network: HeatmapNetworkRecipe = field(default_factory=HeatmapNetworkRecipe)
     target: HeatmapTargetRecipe = field(default_factory=HeatmapTargetRecipe)
     loss: HeatmapLossRecipe = field(default_factory=HeatmapLossRecipe)

@@ -135,7 +135,10 @@ class OptimiserRecipe:
 
 @dataclass(frozen=True)
 class RunRecipe:
-    """What every training run has. ``validation_fold`` -1 trains on every case."""
+    """What every training run has.
+
+    ``validation_fold`` -1 trains on every case; ``expects`` is what the training images are, for the model to notice others.
+    """
 
     name: str
     description: str = ""
@@ -143,6 +146,7 @@ class RunRecipe:
     seed: int = 0
     validation_fold: int = -1
     folds: int = 5
+    expects: Expectation = field(default_factory=Expectation)
 
     def __post_init__(self) -> None:
         if not -1 <= self.validation_fold < self.folds:
@@ -154,13 +158,9 @@ class RunRecipe:
 
 @dataclass(frozen=True)
 class Recipe(RunRecipe):
-    """One training run of the family ``dense_shape``.
-
-    ``phantom_share`` is at most 0.1; ``expects`` is what the training images are, for the model to notice others.
-    """
+    """One training run of the family ``dense_shape``; ``phantom_share`` is at most 0.1."""
 
     phantom_share: float = 0.0
-    expects: Expectation = field(default_factory=Expectation)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     target: TargetRecipe = field(default_factory=TargetRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)

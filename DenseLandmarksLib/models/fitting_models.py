@@ -38,17 +38,18 @@ def models_for(radiographs: bool, data_folder: Path | None = None) -> tuple[str,
 
 
 def fitting_instead(model: BundleDescription, body_part: str, slices: int, data_folder: Path | None = None) -> str:
-    """The model that knows the body part which a radiograph's file states, where ``model`` is for other images.
+    """The model that knows the body part which an image's file states, where ``model`` is for other images.
 
     Empty where the file states none, where ``model`` knows it or does not say what it knows, and where not just one other
     knows it.
     """
     part, knows = body_part.upper(), model.expectation.body_parts
-    if slices != 1 or not part or part in knows or (model.is_for_radiographs and not knows):
+    is_of_kind = model.is_for_radiographs == (slices == 1)
+    if not part or (is_of_kind and (part in knows or not knows)):
         return ""
     others = [
         name
-        for name in models_for(True, data_folder)
+        for name in models_for(slices == 1, data_folder)
         if part in _known_parts(name, data_folder) and not is_demonstration(name, data_folder)
     ]
     return others[0] if len(others) == 1 else ""

@@ -229,7 +229,12 @@ def test_a_model_for_other_images_is_told_with_those_that_fit(data: Path) -> Non
         ("chest-xray", "CHEST", 1, ""),
         ("chest-xray", "", 1, ""),
         ("chest-xray", "FOOT", 1, ""),
+        ("chest-xray", "NECK", 40, "headneck-ct"),
+        ("ceph-xray", "HEAD", 40, "headneck-ct"),
+        ("headneck-ct", "HEAD", 1, "ceph-xray"),
         ("headneck-ct", "HEAD", 40, ""),
+        ("mouse-skull", "HEAD", 40, ""),
+        ("chest-xray", "CHEST", 40, ""),
     ],
 )
 def test_the_model_that_knows_what_a_file_states_is_named(

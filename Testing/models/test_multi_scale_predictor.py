@@ -14,9 +14,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from DenseLandmarksLib.errors import InputError
+from DenseLandmarksLib.geometry.acquisition import Acquisition
 from DenseLandmarksLib.landmarks.joint_shape import build_joint_shape
 from DenseLandmarksLib.landmarks.landmark_set import Presence, Review
-from DenseLandmarksLib.models.bundle import INFERENCE, load_bundle
+from DenseLandmarksLib.models.bundle import INFERENCE, load_bundle, save_bundle
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, isotropic
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.networks.multi_scale import LevelOutput, MultiScaleLocNet
@@ -272,6 +273,19 @@ def test_where_too_few_landmarks_are_there_their_shape_is_no_reason_to_doubt(pre
 
 
 # ---- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_whose_file_states_another_body_part_is_doubted(
+    predictor: MultiScalePredictor, bundle: Path, tmp_path: Path
+) -> None:
+    known = load_bundle(bundle)
+    expects = {**known.inference, "expects": {"body_parts": ["HEADNECK", "NECK"]}}
+    save_bundle(tmp_path / "neck", known.metadata, expects, known.family_files(), known.weights, "", "")
+    of_neck = open_predictor(str(tmp_path / "neck"), "cpu")
+    for part, doubts in (("NECK", ()), ("ABDOMEN", ("the file states body part ABDOMEN, the model knows HEADNECK",))):
+        image = replace(stored_blob(), acquisition=Acquisition("CT", part))
+        assert of_neck.predict(image).plausibility.doubts == doubts
+        assert predictor.predict(image).plausibility.plausible
 
 
 def test_it_runs_once_and_holds_the_weights_of_the_bundle(predictor: MultiScalePredictor, bundle: Path) -> None:

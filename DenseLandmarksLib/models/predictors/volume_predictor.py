@@ -24,6 +24,7 @@ from DenseLandmarksLib.landmarks.shape_fit import combine, fit_joint_shape
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.demonstration import demonstration_doubts
 from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration
+from DenseLandmarksLib.models.expectation import Expectation
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.prediction import Plausibility, Prediction, do_nothing
 from DenseLandmarksLib.models.presence import PRESENCE, PresenceCalibration, presence_features
@@ -59,6 +60,7 @@ class VolumePredictor(ABC):
     presence : makes the probability true that a landmark is there; without it the network's own output counts.
     confidence_radius_mm : confidence is the probability of an error below it, times that of the landmark's presence.
     limits : of the measures of plausibility.
+    expectation : the images that the model was trained on, as far as a file can state it.
     """
 
     components: ClassVar[tuple[str, ...]]
@@ -78,6 +80,7 @@ class VolumePredictor(ABC):
     confidence_radius_mm: float = 5.0
     limits: Mapping[str, float] = field(default_factory=dict)
     is_demonstration: bool = False
+    expectation: Expectation = field(default_factory=Expectation)
     presence: PresenceCalibration | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +120,8 @@ class VolumePredictor(ABC):
         points, covariance, measures = self.understand(seen)
         # Where too few landmarks are there, their shape was not measured.
         limits = {name: limit for name, limit in self.limits.items() if name in measures}
-        doubts = (*demonstration_doubts(self, image), *doubts_of(measures, limits))
+        stated = (*demonstration_doubts(self, image), *self.expectation.doubts(image.acquisition))
+        doubts = (*stated, *doubts_of(measures, limits))
         radius_sd = self.confidence_radius_mm**2 / np.maximum(np.trace(covariance, axis1=1, axis2=2) / 3, _SMALLEST_MM2)
         confidence = seen.presence * chi2.cdf(radius_sd, 3)
         landmarks = LandmarkSet(
@@ -209,5 +213,6 @@ def arguments_of(bundle: Bundle, device: str) -> dict[str, Any]:
         "confidence_radius_mm": float(inference["confidence_radius_mm"]),
         "limits": bundle.limits,
         "is_demonstration": bundle.is_demonstration,
+        "expectation": bundle.expectation,
         "presence": PresenceCalibration.from_bundle(inference, PRESENCE),
     }
