@@ -93,7 +93,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, chest_template: Templa
     import torch
 
     from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet
-    from training.export import export_bundle
+    from training.export_dense_shape import export_bundle
     from training.grid_cases import GridCases
     from training.recipe import NetworkRecipe, Recipe, TargetRecipe
 

@@ -9,6 +9,12 @@ from typing import Any
 from DenseLandmarksLib.models.bundle import Bundle
 from training.recipe import AnyRecipe, recipe_to_dict
 
+LICENSE_TEXT = """These weights may be used for research only.
+
+They were trained on data whose owners allow research use; see docs/README.md for the training data. They are no
+medical device and must not be used to diagnose or treat patients. Provided "as is", without warranty of any kind.
+"""
+
 
 def bundle_metadata(recipe: AnyRecipe, data_name: str, cases: int, parent: Bundle | None) -> dict[str, Any]:
     """Which model it is, and what it was trained with, on so many cases of the data, from ``parent`` on if given."""

@@ -20,13 +20,14 @@ from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.ellipsoids import ellipsoid_volume
 from DenseLandmarksLib.models.predictors.heatmap import COMPONENTS, HeatmapPredictor, HeatSeen, open_heatmap
 from DenseLandmarksLib.models.presence import PresenceCalibration, even_strength
-from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
 from training.calibrate_presence import PresenceEvidence, calibrate_presence
 from training.cut_radiographs import look_at_cut_radiographs
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
-from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases
 from training.metrics import FAR_MM
+from training.out_of_fold import with_folds
+from training.plausibility_limits import FALSE_ALARMS, joint_limits
+from training.rewrite_bundle import rewrite_bundle
 
 FloatArray = NDArray[np.float64]
 

@@ -19,10 +19,11 @@ from DenseLandmarksLib.models.ellipsoids import EllipsoidCalibration, ellipsoid_
 from DenseLandmarksLib.models.predictors.volume_predictor import Seen, VolumePredictor
 from DenseLandmarksLib.models.presence import PresenceCalibration
 from DenseLandmarksLib.models.registry import open_bundle
-from training.calibrate import FALSE_ALARMS, joint_limits, with_folds
 from training.calibrate_presence import calibrate_presence, look_at_cuts
 from training.ellipsoids import coverage_over_halves, fit_ellipsoids, size_error_correlation
-from training.export import rewrite_bundle
+from training.out_of_fold import with_folds
+from training.plausibility_limits import FALSE_ALARMS, joint_limits
+from training.rewrite_bundle import rewrite_bundle
 from training.volume_data import VolumeCase, read_volume_dataset
 
 FloatArray = NDArray[np.float64]

@@ -173,7 +173,7 @@ class DenseShapeTask:
 
     def export(self, folder: Path, network: nn.Module, parent: Bundle | None) -> None:
         """Write the bundle."""
-        from training.export import export_bundle
+        from training.export_dense_shape import export_bundle
 
         export_bundle(folder, self.recipe, self.template, network, self.cases, parent)
 

@@ -289,7 +289,7 @@ def run(args: argparse.Namespace) -> int:
         report["comparison"] = compare_reports(report, other_report)
     write_report(args.report, report, markdown_of(report))
     if args.record:
-        from training.export import record_measurement
+        from training.rewrite_bundle import record_measurement
 
         record_measurement(find_bundle(args.model), report)
     if args.figures is not None:

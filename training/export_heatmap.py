@@ -12,6 +12,7 @@ from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import figure, rate
 from training.bundle_metadata import (
+    LICENSE_TEXT,
     bundle_metadata,
     length_text,
     presence_lines,
@@ -19,9 +20,9 @@ from training.bundle_metadata import (
     spacing_lines,
     trained_on_text,
 )
-from training.export import LICENSE_TEXT, structure_styles
 from training.finetuning.inherit_calibration import inherited_lines
 from training.metrics import FAR_MM
+from training.structure_styles import structure_styles
 
 if TYPE_CHECKING:
     from training.heatmap_recipe import HeatmapLossRecipe

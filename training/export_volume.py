@@ -12,8 +12,14 @@ from torch import nn
 from DenseLandmarksLib.models.bundle import Bundle, save_bundle
 from DenseLandmarksLib.models.family import JOINT_SHAPE
 from DenseLandmarksLib.models.measured import figure
-from training.bundle_metadata import bundle_metadata, data_format, length_text, presence_lines, trained_on_text
-from training.export import LICENSE_TEXT
+from training.bundle_metadata import (
+    LICENSE_TEXT,
+    bundle_metadata,
+    data_format,
+    length_text,
+    presence_lines,
+    trained_on_text,
+)
 from training.finetuning.inherit_calibration import inherited_lines
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from DenseLandmarksLib.models.prediction import Prediction
 from training.data import Case, Dataset
 from training.evaluate import read_case
 from training.metrics import within_ellipse
-from training.new_landmarks import (
+from training.new_landmark_cases import (
     DRAWS,
     EXAMPLES,
     PredictedCase,

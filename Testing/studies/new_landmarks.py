@@ -24,7 +24,7 @@ from DenseLandmarksLib.models.bundle import load_bundle
 from DenseLandmarksLib.models.registry import find_bundle, open_bundle
 from training.data import Case, Dataset, read_dataset
 from training.metrics import bootstrap_ci95
-from training.new_landmarks import from_relative, mean_position
+from training.new_landmark_cases import from_relative, mean_position
 
 PER_STRUCTURE = 2
 WHO = "study"

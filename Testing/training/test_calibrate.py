@@ -11,8 +11,9 @@ import pytest
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import CARD, load_bundle
 from DenseLandmarksLib.models.registry import open_predictor
-from training.calibrate import calibrate, joint_limits
+from training.calibrate_dense_shape import calibrate_dense_shape
 from training.fit import fit
+from training.plausibility_limits import joint_limits
 from training.recipe import AugmentationRecipe, NetworkRecipe, OptimiserRecipe, Recipe, TargetRecipe
 
 
@@ -55,7 +56,7 @@ def test_calibrated_limits_travel_in_the_bundle(folds: list[Path], phantom_folde
     model = tmp_path / "model"
     shutil.copytree(folds[0], model)
     assert load_bundle(model).limits == {}
-    entry = calibrate(model, folds, phantom_folder)
+    entry = calibrate_dense_shape(model, folds, phantom_folder)
     bundle = load_bundle(model)
     assert bundle.limits == entry["limits"]
     assert set(bundle.limits) == {"shape_residual_mm", "disagreement", "spread_mm"}
@@ -70,6 +71,6 @@ def test_cases_that_a_model_was_trained_on_set_no_limits(
     folds: list[Path], phantom_folder: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="trained on all cases"):
-        calibrate(tmp_path, [tiny_bundle], phantom_folder)
+        calibrate_dense_shape(tmp_path, [tiny_bundle], phantom_folder)
     with pytest.raises(InputError, match="two without fold 0"):
-        calibrate(tmp_path, [folds[0], folds[0]], phantom_folder)
+        calibrate_dense_shape(tmp_path, [folds[0], folds[0]], phantom_folder)

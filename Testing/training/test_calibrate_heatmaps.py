@@ -21,11 +21,11 @@ from training import calibrate_heatmaps as calibrate_heatmaps_module
 from training.__main__ import main
 from training.calibrate_heatmaps import calibrate_heatmaps, look_out_of_fold
 from training.ellipsoids import inside_ellipsoid
-from training.export import rewrite_bundle
 from training.grid_cases import load_grid_cases, read_grid_cases, save_grid_cases
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_task import HeatmapTask
 from training.recipe import OptimiserRecipe
+from training.rewrite_bundle import rewrite_bundle
 
 FOLDS, GRID = 3, (64, 48)
 RECIPE = HeatmapRecipe(

@@ -16,9 +16,9 @@ from DenseLandmarksLib.models.versions import shipped_bundles
 from Testing.training.blob_radiographs import write_blob_radiographs
 from training.__main__ import main
 from training.data_folder import INDEX
-from training.export import rewrite_bundle
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_task import HeatmapTask
+from training.rewrite_bundle import rewrite_bundle
 
 
 @pytest.mark.parametrize("folder", shipped_bundles(), ids=lambda folder: folder.name)

@@ -28,8 +28,8 @@ from training.data import Dataset, read_dataset
 from training.evaluate import add_arguments, contour_structures, evaluate, run
 from training.evaluation_report import METRICS, compare_reports, group_structures
 from training.evaluation_table import markdown_of
-from training.export import record_measurement
 from training.landmark_measurement import ellipse_areas_mm2
+from training.rewrite_bundle import record_measurement
 
 SPACING = (0.5, 0.8)
 SIZE = (160, 128)  # width, height

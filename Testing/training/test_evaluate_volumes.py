@@ -24,8 +24,8 @@ from training.data import read_dataset
 from training.evaluate import add_arguments, evaluate, run
 from training.evaluation_report import METRICS, compare_reports
 from training.evaluation_table import markdown_of
-from training.export import record_measurement
 from training.measure_volume import measure_volume_case, read_volume_case
+from training.rewrite_bundle import record_measurement
 from training.volume_data import VolumeDataset, read_volume_dataset
 from training.volume_figures import draw_volume_case
 

@@ -29,7 +29,7 @@ from training.left_out_landmarks import (
     new_points,
     without,
 )
-from training.new_landmarks import EXAMPLES, PredictedCase
+from training.new_landmark_cases import EXAMPLES, PredictedCase
 
 SPACING, SIZE = (0.8, 0.5), (200, 240)  # mm x, y; width, height
 GRID = (120, 100)

@@ -25,9 +25,10 @@ from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet
 from DenseLandmarksLib.models.prediction import Prediction
 from training.__main__ import main
 from training.data import Dataset, read_dataset
-from training.export import export_bundle
+from training.export_dense_shape import export_bundle
 from training.grid_cases import read_grid_cases
-from training.new_landmarks import held_out_study, paper_studies, predict_cases, summarise
+from training.held_out_landmarks import held_out_study, paper_studies
+from training.new_landmark_cases import predict_cases, summarise
 from training.recipe import NetworkRecipe, Recipe, TargetRecipe
 from training.targets import make_template
 

@@ -22,7 +22,7 @@ from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.predictors.decode import decode_output
 from training.dense_shape_task import DenseShapeTask, TrainingSet
-from training.export import dense_shape_configuration, model_card
+from training.export_dense_shape import dense_shape_card, dense_shape_configuration
 from training.finetuning.bundle import FinetuneRun, save_finetuned
 from training.finetuning.decided_radiographs import DecidedRadiographs, read_decided_radiographs
 from training.finetuning.grow_template import read_with_new_landmarks
@@ -73,7 +73,7 @@ class FinetuneDenseShape(DenseShapeTask):
         """Write the bundle, which keeps the calibration of the run's parent."""
         metadata, inference = dense_shape_configuration(self.recipe, self.template, self.cases, self.run.parent)
         files = {TEMPLATE: self.template.to_json()}
-        save_finetuned(folder, self.run, metadata, inference, files, network, model_card)
+        save_finetuned(folder, self.run, metadata, inference, files, network, dense_shape_card)
 
 
 def finetune_task(

@@ -14,13 +14,13 @@ from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.descent import next_version, trained_on_by
 from DenseLandmarksLib.models.manage_versions import add_version, set_active
 from DenseLandmarksLib.models.versions import active_bundle, list_versions
-from training.export import rewrite_bundle
 from training.finetuning.gate import compare
 from training.finetuning.learn import Learned
 from training.finetuning.learned_decisions import learned_decisions
 from training.finetuning.report import report_text
 from training.finetuning.request import BegunRun, corrections
 from training.finetuning.run_folder import BUNDLE, CANCEL, GATE, REPORT, TRAINED
+from training.rewrite_bundle import rewrite_bundle
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_radiographs import MEAN_PX, SPACING_MM, blob_image
 from Testing.training.finetuning.corrected_cases import Annotator
-from training.export import rewrite_bundle
 from training.finetuning.heatmap import FinetuneHeatmapTask, finetune_task
 from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
 from training.fit import fit
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.recipe import AugmentationRecipe, OptimiserRecipe
+from training.rewrite_bundle import rewrite_bundle
 from training.trainer import Trainer
 
 PARENT = HeatmapRecipe(

@@ -35,8 +35,8 @@ from Testing.training.finetuning.finished_runs import (
     state,
 )
 from Testing.training.kept_state import rows_of
-from training.export import rewrite_bundle
 from training.phantoms import Phantom
+from training.rewrite_bundle import rewrite_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

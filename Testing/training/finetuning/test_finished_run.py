@@ -26,8 +26,8 @@ from Testing.training.finetuning.finished_runs import (
 )
 from Testing.training.kept_state import rows_of
 from training.__main__ import main
-from training.export import rewrite_bundle
 from training.recipe import recipe_from_dict
+from training.rewrite_bundle import rewrite_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

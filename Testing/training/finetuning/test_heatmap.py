@@ -34,10 +34,10 @@ from Testing.training.finetuning.heatmap_cases import (
     write_image,
 )
 from Testing.training.kept_state import assert_same
-from training.export import rewrite_bundle
 from training.finetuning.heatmap import FinetuneHeatmapTask, finetune_task
 from training.heatmap_recipe import HeatmapLossRecipe
 from training.heatmap_task import HeatmapTask
+from training.rewrite_bundle import rewrite_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -21,9 +21,9 @@ from Testing.training.finetuning.chest_library import FEW_STEPS, case_ids, reque
 from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.finetuning.finished_runs import json_of, state
 from Testing.training.kept_state import assert_same, state_of
-from training.export import rewrite_bundle
 from training.finetune import finetune
 from training.finetuning.origin import check_origin, origin_of
+from training.rewrite_bundle import rewrite_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -20,13 +20,13 @@ from DenseLandmarksLib.models.intensity import IntensityRecipe
 from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.blob_volumes import LANDMARKS, blob_volume, draw_points
 from Testing.training.finetuning.corrected_cases import Annotator
-from training.export import rewrite_bundle
 from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
 from training.finetuning.volumes import FinetuneHeatmapVolumeTask, FinetuneMultiScaleTask, finetune_task
 from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe, TilesRecipe
 from training.recipe import OptimiserRecipe
+from training.rewrite_bundle import rewrite_bundle
 from training.trainer import Trainer
 from training.volume_recipe import (
     LevelsRecipe,

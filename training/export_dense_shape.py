@@ -1,48 +1,34 @@
-"""A trained network as a bundle, and a bundle's measured table written into it."""
+"""A trained dense-shape network as a bundle."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from DenseLandmarksLib.landmarks.template import Template
-from DenseLandmarksLib.models.bundle import LICENSE, NETWORK_MODULE, Bundle, load_bundle, save_bundle
+from DenseLandmarksLib.models.bundle import NETWORK_MODULE, Bundle, save_bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.measured import HEADLINE, figure
-from training.bundle_metadata import bundle_metadata, length_text, radiograph_format, spacing_lines, trained_on_text
-from training.finetuning.inherit_calibration import CALIBRATION_OF, inherited_lines
+from training.bundle_metadata import (
+    LICENSE_TEXT,
+    bundle_metadata,
+    length_text,
+    radiograph_format,
+    spacing_lines,
+    trained_on_text,
+)
+from training.finetuning.inherit_calibration import inherited_lines
 from training.grid_cases import GridCases
 from training.recipe import Recipe
-
-STYLES = Path(__file__).parent / "recipes" / "structures"
-
-LICENSE_TEXT = """These weights may be used for research only.
-
-They were trained on data whose owners allow research use; see docs/README.md for the training data. They are no
-medical device and must not be used to diagnose or treat patients. Provided "as is", without warranty of any kind.
-"""
+from training.structure_styles import structure_styles
 
 UV_FRAMES = {
     "cartesian": "u, v; per structure the mean shape's bounding box scaled to [-1, 1], u right, v down",
     "polar": "u, v; per structure the centroid at 0 and the contour on the border of the square [-1, 1], u right, v down",
 }
-
-# For structures that no file describes: Slicer's own general term, in distinguishable colours.
-TISSUE = {"category": ["SCT", "85756007", "Tissue"], "type": ["SCT", "85756007", "Tissue"]}
-PLAIN = [
-    {"colour": [round(channel / 255, 3) for channel in colour], "terminology": TISSUE}
-    for colour in ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
-]
-
-
-def structure_styles(structures: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Colour and terminology of each structure from the files in ``recipes/structures``; unknown ones are plain."""
-    known = {style["name"]: style for path in sorted(STYLES.glob("*.json")) for style in json.loads(path.read_text())}
-    return [known.get(name) or {"name": name, **PLAIN[i % len(PLAIN)]} for i, name in enumerate(structures)]
 
 
 def export_bundle(
@@ -57,7 +43,7 @@ def export_bundle(
     metadata, inference = dense_shape_configuration(recipe, template, cases, parent)
     weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     files = {TEMPLATE: template.to_json()}
-    save_bundle(folder, metadata, inference, files, weights, model_card(metadata, inference), LICENSE_TEXT)
+    save_bundle(folder, metadata, inference, files, weights, dense_shape_card(metadata, inference), LICENSE_TEXT)
 
 
 def dense_shape_configuration(
@@ -95,44 +81,7 @@ def dense_shape_configuration(
     return metadata, inference
 
 
-def record_measurement(folder: Path, report: dict[str, Any]) -> None:
-    """Write the figures of an evaluation report into the bundle's metadata and model card."""
-    bundle = load_bundle(folder)
-    measured = {key: report[key] for key in ("data", "split", "cases", "spacing", "average", "groups", "structures")}
-    # Where landmarks are few and each of interest.
-    if bundle.family.name != "dense_shape":
-        measured |= {key: report[key] for key in ("landmarks", "all_landmarks", "spearman_uncertainty_error")}
-    rewrite_bundle(bundle, metadata={"measured": measured})
-
-
-def record_limits(folder: Path, plausibility: dict[str, Any]) -> None:
-    """Write the limits of plausibility into the bundle's configuration and model card."""
-    rewrite_bundle(load_bundle(folder), inference={"plausibility": plausibility})
-
-
-def rewrite_bundle(
-    bundle: Bundle, metadata: dict[str, Any] | None = None, inference: dict[str, Any] | None = None
-) -> None:
-    """The same bundle with some entries of its configuration replaced, and a card that says so."""
-    from training.export_heatmap import heatmap_card
-    from training.export_volume import volume_card
-
-    # A model that is calibrated anew has a calibration of its own.
-    kept = {name: value for name, value in bundle.metadata.items() if not (inference and name == CALIBRATION_OF)}
-    new_metadata, new_inference = {**kept, **(metadata or {})}, {**bundle.inference, **(inference or {})}
-    write_card = {
-        "dense_shape": model_card,
-        "multi_scale": volume_card,
-        "heatmap": heatmap_card,
-        "heatmap_volume": volume_card,
-    }[bundle.family.name]
-    card = write_card(new_metadata, new_inference)
-    license_text = (bundle.folder / LICENSE).read_text()
-    files = bundle.family_files()
-    save_bundle(bundle.folder, new_metadata, new_inference, files, bundle.weights, card, license_text)
-
-
-def model_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
+def dense_shape_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     """The bundle's ``docs/README.md``."""
     plausibility = inference.get("plausibility")
     views = inference["network_def"].get("views", False)
