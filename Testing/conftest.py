@@ -93,12 +93,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, chest_template: Templa
     import torch
 
     from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet
+    from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe, TargetRecipe
     from training.export_dense_shape import export_bundle
     from training.grid_cases import GridCases
-    from training.recipe import NetworkRecipe, Recipe, TargetRecipe
 
     torch.manual_seed(0)
-    recipe = Recipe("tiny", "Untrained.", network=NetworkRecipe(channels=(4, 8)), target=TargetRecipe(grid=(64, 64)))
+    recipe = DenseShapeRecipe(
+        "tiny", "Untrained.", network=NetworkRecipe(channels=(4, 8)), target=TargetRecipe(grid=(64, 64))
+    )
     structures = [s.name for s in chest_template.structures for _ in s.landmark_names]
     cases = GridCases(
         "nothing",

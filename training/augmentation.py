@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from DenseLandmarksLib.geometry.view import VIEWS
-from training.recipe import AugmentationRecipe
+from training.run_recipe import AugmentationRecipe
 
 # Nodes per side of the elastic displacement grid, and coefficients per side of the one of Payer et al.
 ELASTIC_NODES = 7

@@ -16,11 +16,11 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.networks.dense_shape import NETWORKS, CompactDenseSegNet, DenseSegNet
 from training.augmentation import change_intensities, sample_transform, turn_some
+from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe
 from training.grid_cases import GridCases, load_grid_cases
 from training.losses import total_loss
 from training.obstructions import add_obstructions
 from training.precision import computes_mixed
-from training.recipe import NetworkRecipe, Recipe
 from training.replay import CaseMix
 from training.targets import Targets, make_targets, make_template
 from training.validate import validate
@@ -81,7 +81,7 @@ class DenseShapeTask:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: DenseShapeRecipe,
         data: TrainingSet,
         template: Template,
         cases: GridCases,
@@ -95,7 +95,7 @@ class DenseShapeTask:
         self.steps_per_epoch = self.mix.steps(recipe.optimiser.batch)
 
     @classmethod
-    def read(cls, recipe: Recipe, data: Path, device: str, parent: Bundle | None) -> DenseShapeTask:
+    def read(cls, recipe: DenseShapeRecipe, data: Path, device: str, parent: Bundle | None) -> DenseShapeTask:
         """The ``train`` split of a data folder or packed file; the template is the ``parent``'s where there is one."""
         cases = load_grid_cases(data, recipe.target.grid).of_split("train")
         held: GridCases | None = None
@@ -178,7 +178,7 @@ class DenseShapeTask:
         export_bundle(folder, self.recipe, self.template, network, self.cases, parent)
 
 
-def with_phantoms(cases: GridCases, template: Template, recipe: Recipe) -> GridCases:
+def with_phantoms(cases: GridCases, template: Template, recipe: DenseShapeRecipe) -> GridCases:
     """``cases`` followed by a pool of phantoms drawn from ``template``, when the recipe wants any."""
     if recipe.phantom_share == 0:
         return cases

@@ -20,9 +20,9 @@ from training.bundle_metadata import (
     spacing_lines,
     trained_on_text,
 )
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.finetuning.inherit_calibration import inherited_lines
 from training.grid_cases import GridCases
-from training.recipe import Recipe
 from training.structure_styles import structure_styles
 
 UV_FRAMES = {
@@ -33,7 +33,7 @@ UV_FRAMES = {
 
 def export_bundle(
     folder: Path,
-    recipe: Recipe,
+    recipe: DenseShapeRecipe,
     template: Template,
     network: nn.Module,
     cases: GridCases,
@@ -47,7 +47,7 @@ def export_bundle(
 
 
 def dense_shape_configuration(
-    recipe: Recipe, template: Template, cases: GridCases, parent: Bundle | None
+    recipe: DenseShapeRecipe, template: Template, cases: GridCases, parent: Bundle | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metadata and inference of a model that is trained with ``recipe`` on ``cases``, from ``parent`` on if given."""
     real = [name for name, split in zip(cases.names, cases.splits, strict=True) if split != "phantom"]

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import Bundle, load_bundle
 from DenseLandmarksLib.models.registry import find_bundle
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.heatmap_recipe import HeatmapRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe
-from training.recipe import AnyRecipe, Recipe, read_recipe, recipe_to_dict
+from training.recipe import AnyRecipe, read_recipe, recipe_to_dict
 from training.run_epochs import (
     CHECKPOINT,
     RECIPE,
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 def read_task(recipe: AnyRecipe, data: Path, device: str, parent: Bundle | None = None) -> TaskOfCases:
     """The data and the network of a recipe's family; only that family's code is loaded."""
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, DenseShapeRecipe):
         from training.dense_shape_task import DenseShapeTask
 
         return DenseShapeTask.read(recipe, data, device, parent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from DenseLandmarksLib.errors import InputError
-from training.recipe import AugmentationRecipe, OptimiserRecipe, RunRecipe
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe, RunRecipe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
-from training.recipe import OptimiserRecipe, RunRecipe
+from training.run_recipe import OptimiserRecipe, RunRecipe
 from training.volume_recipe import LevelsRecipe, VolumeAlterationRecipe
 
 

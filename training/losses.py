@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
 from training.augmentation import normalised
-from training.recipe import LossRecipe
+from training.dense_shape_recipe import LossRecipe
 
 
 def mask_loss(logits: Tensor, masks: Tensor, annotated: Tensor, positive_weight: Tensor, kind: str) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from training.recipe import AugmentationRecipe
+from training.run_recipe import AugmentationRecipe
 
 # What technologists and workstations write on films; no text of a patient.
 WORDS = (

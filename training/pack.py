@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.grid_cases import read_grid_cases, save_grid_cases
 from training.heatmap_recipe import HeatmapRecipe
-from training.recipe import Recipe, read_recipe
+from training.recipe import read_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``python -m training pack``."""
     recipe = None if arguments.recipe is None else read_recipe(arguments.recipe)
-    if recipe is None or isinstance(recipe, (Recipe, HeatmapRecipe)):
+    if recipe is None or isinstance(recipe, (DenseShapeRecipe, HeatmapRecipe)):
         cases = read_grid_cases(arguments.data, tuple(arguments.grid) if recipe is None else recipe.target.grid)
         save_grid_cases(arguments.output, cases.of_split("train") if arguments.train_only else cases)
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from DenseLandmarksLib.models.predictors.on_device import has_bfloat16
-from training.recipe import OptimiserRecipe
+from training.run_recipe import OptimiserRecipe
 
 
 def computes_mixed(optimiser: OptimiserRecipe, device: str) -> bool:

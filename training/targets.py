@@ -12,8 +12,8 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.landmarks.template import Template, build_template
 from DenseLandmarksLib.landmarks.uv_maps import draw_uv_maps
+from training.dense_shape_recipe import TargetRecipe
 from training.grid_cases import GridCases
-from training.recipe import TargetRecipe
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_beside_and_rename
 from DenseLandmarksLib.models.bundle import Bundle
-from training.recipe import OptimiserRecipe
+from training.run_recipe import OptimiserRecipe
 
 
 class Task(Protocol):

@@ -9,9 +9,9 @@ from torch import nn
 from DenseLandmarksLib.landmarks.locate import locate_landmarks
 from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.predictors.decode import decode_output
+from training.dense_shape_recipe import TargetRecipe
 from training.grid_cases import GridCases
 from training.metrics import dice_percent
-from training.recipe import TargetRecipe
 from training.targets import landmark_rows, make_targets
 
 

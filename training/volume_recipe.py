@@ -7,7 +7,7 @@ from typing import Literal
 
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.intensity import IntensityRecipe
-from training.recipe import OptimiserRecipe, RunRecipe
+from training.run_recipe import OptimiserRecipe, RunRecipe
 
 
 @dataclass(frozen=True)

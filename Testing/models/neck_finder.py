@@ -54,7 +54,7 @@ def write_neck_finder(folder: Path, passes: int = 4, demonstration: bool = False
     from torch import nn
 
     from Testing.models.blob_finder import see_brightness
-    from training.recipe import OptimiserRecipe
+    from training.run_recipe import OptimiserRecipe
     from training.volume_cases import VolumeCases
     from training.volume_recipe import LevelsRecipe, LocNetRecipe, VolumeRecipe
     from training.volume_task import VolumeTask

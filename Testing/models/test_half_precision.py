@@ -23,8 +23,8 @@ from Testing.models.disc_finder import marked_hand, patient, write_disc_finder
 from Testing.models.neck_finder import marked_volume, write_neck_finder
 from Testing.models.volume_model import neck_volume
 from training import precision
-from training.recipe import OptimiserRecipe
 from training.rewrite_bundle import rewrite_bundle
+from training.run_recipe import OptimiserRecipe
 
 # As a bundle says that its model was trained in bfloat16.
 MIXED = {"is_mixed": True}

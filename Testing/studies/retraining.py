@@ -29,7 +29,7 @@ from DenseLandmarksLib.files import write_text
 from Testing.studies.retraining_table import BASE, ORACLE, Stage, draw_curves, table_of
 from Testing.studies.retraining_work import RetrainingStudy, Setting, Work
 from training.data import read_dataset
-from training.recipe import build_from, read_values
+from training.recipe_values import build_from, read_values
 from training.results_file import ResultsFile
 
 FOLDS = 5

@@ -31,12 +31,12 @@ from DenseLandmarksLib.models.registry import open_bundle
 from Testing.studies.annotator import PointOrder, review_case, slips_lps_mm
 from Testing.studies.retraining_table import Stage
 from training.data import Case, Dataset
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.finetune import finetune
 from training.finetuning.recipe import FinetuneRecipe
 from training.finetuning.request import FinetuneRequest
 from training.fit import fit
 from training.grid_cases import load_grid_cases, save_grid_cases
-from training.recipe import Recipe
 from training.results_file import ResultsFile
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ WHO = "simulated annotator"
 class RetrainingStudy:
     """What all settings share: the first model's recipe and number of cases, how many are corrected in all, and the seeds."""
 
-    recipe: Recipe
+    recipe: DenseShapeRecipe
     finetune: FinetuneRecipe
     first_cases: int
     corrected: tuple[int, ...]

@@ -33,7 +33,7 @@ from training.grid_cases import GridCases, load_grid_cases, save_grid_cases
 from training.heatmap_data import HeatmapTrainingSet, make_points_template
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe
 from training.heatmap_task import HeatmapTask
-from training.recipe import build_from, read_values
+from training.recipe_values import build_from, read_values
 from training.results_file import ResultsFile
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from training.heatmap_losses import entropy_loss
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_targets import gaussian_heat
 from training.heatmap_task import HeatmapTask
-from training.recipe import AugmentationRecipe, read_recipe
+from training.recipe import read_recipe
+from training.run_recipe import AugmentationRecipe
 from training.trainer import Trainer
 
 ROOT, NAN = Path(__file__).parents[2], math.nan

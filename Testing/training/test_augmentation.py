@@ -13,7 +13,7 @@ from torch import Tensor
 from DenseLandmarksLib.geometry.view import VIEWS
 from training.augmentation import SpatialTransform, change_intensities, normalised, sample_transform, turn_some
 from training.obstructions import add_obstructions
-from training.recipe import AugmentationRecipe
+from training.run_recipe import AugmentationRecipe
 
 SIZE = (192, 256)  # height, width
 NOTHING = AugmentationRecipe(

@@ -34,8 +34,9 @@ from training.baselines.ladder import (
 from training.baselines.patch_network import PATCH, PatchNetwork, log_scaled, log_unscaled, patch_centres
 from training.baselines.whole_volume import WholeVolumeNetwork, WholeVolumeTask
 from training.heatmap_targets import gaussian_heat
-from training.recipe import OptimiserRecipe, recipe_to_dict
+from training.recipe import recipe_to_dict
 from training.results_file import ResultsFile
+from training.run_recipe import OptimiserRecipe
 from training.sight import Sight
 from training.stored_pyramid import StoredPyramid
 from training.trainer import Trainer

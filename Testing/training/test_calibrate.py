@@ -12,9 +12,10 @@ from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.models.bundle import CARD, load_bundle
 from DenseLandmarksLib.models.registry import open_predictor
 from training.calibrate_dense_shape import calibrate_dense_shape
+from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe, TargetRecipe
 from training.fit import fit
 from training.plausibility_limits import joint_limits
-from training.recipe import AugmentationRecipe, NetworkRecipe, OptimiserRecipe, Recipe, TargetRecipe
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 
 
 def test_the_limits_alarm_as_often_as_asked() -> None:
@@ -38,7 +39,7 @@ def folds(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     folder = tmp_path_factory.mktemp("folds")
     found = []
     for fold in (0, 1):
-        recipe = Recipe(
+        recipe = DenseShapeRecipe(
             "halves",
             validation_fold=fold,
             folds=2,

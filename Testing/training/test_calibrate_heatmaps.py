@@ -24,8 +24,8 @@ from training.ellipsoids import inside_ellipsoid
 from training.grid_cases import load_grid_cases, read_grid_cases, save_grid_cases
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
 from training.heatmap_task import HeatmapTask
-from training.recipe import OptimiserRecipe
 from training.rewrite_bundle import rewrite_bundle
+from training.run_recipe import OptimiserRecipe
 
 FOLDS, GRID = 3, (64, 48)
 RECIPE = HeatmapRecipe(

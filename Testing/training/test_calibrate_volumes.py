@@ -24,7 +24,7 @@ from training import calibrate_volumes as module
 from training.calibrate_volumes import calibrate_volumes, look_out_of_fold
 from training.ellipsoids import inside_ellipsoid
 from training.export_volume import export_volume_bundle
-from training.recipe import OptimiserRecipe
+from training.run_recipe import OptimiserRecipe
 from training.volume_data import read_volume_dataset
 from training.volume_recipe import LevelsRecipe, LocNetRecipe, VolumeRecipe
 from training.volume_task import VolumeTask

@@ -23,26 +23,19 @@ from DenseLandmarksLib.models.registry import open_predictor
 from Testing.training.kept_state import assert_same, damaged_copies, rows_of, state_of
 from training.__main__ import main
 from training.data import read_dataset
+from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe, TargetRecipe
 from training.dense_shape_task import DenseShapeTask, TrainingSet, with_phantoms
 from training.fit import fit
 from training.grid_cases import GridCases, load_grid_cases, read_grid_cases, save_grid_cases
-from training.recipe import (
-    AugmentationRecipe,
-    NetworkRecipe,
-    OptimiserRecipe,
-    Recipe,
-    TargetRecipe,
-    read_recipe,
-    recipe_from_dict,
-    recipe_to_dict,
-)
+from training.recipe import read_recipe, recipe_from_dict, recipe_to_dict
 from training.run_origin import check_did_not_see
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 from training.targets import landmark_rows, make_targets, make_template
 from training.validate import validate
 
 GRID = (64, 64)
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
-TINY = Recipe(
+TINY = DenseShapeRecipe(
     "tiny",
     "Four epochs on eight phantoms.",
     seed=3,

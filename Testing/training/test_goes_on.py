@@ -18,9 +18,9 @@ from Testing.training.finetuning.chest_library import MODEL
 from Testing.training.kept_state import rows_of, state_of
 from training.fit import fit
 from training.grid_cases import read_grid_cases, save_grid_cases
-from training.recipe import OptimiserRecipe
 from training.rewrite_bundle import rewrite_bundle
 from training.run_epochs import append_row, forget_rows
+from training.run_recipe import OptimiserRecipe
 from training.trainer import build_optimiser
 
 TINY = replace(MODEL, optimiser=replace(MODEL.optimiser, epochs=2))

@@ -30,7 +30,8 @@ from training.heatmap_recipe import (
     HeatmapTargetRecipe,
 )
 from training.heatmap_task import HeatmapTask
-from training.recipe import AugmentationRecipe, OptimiserRecipe, read_recipe, recipe_from_dict, recipe_to_dict
+from training.recipe import read_recipe, recipe_from_dict, recipe_to_dict
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 from training.trainer import Trainer, build_optimiser
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,8 @@ from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe, TilesRecipe
 from training.heatmap_volume_task import HeatmapVolumeTask
-from training.recipe import OptimiserRecipe, read_recipe, recipe_from_dict, recipe_to_dict
+from training.recipe import read_recipe, recipe_from_dict, recipe_to_dict
+from training.run_recipe import OptimiserRecipe
 from training.sight import see
 from training.trainer import Trainer
 from training.volume_data import read_volume_dataset

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
+from training.dense_shape_recipe import LossRecipe
 from training.losses import coordinate_error, dense_loss, landmark_loss, mask_loss, smoothness_loss, total_loss
-from training.recipe import LossRecipe
 
 SIZE = (12, 16)  # height, width
 

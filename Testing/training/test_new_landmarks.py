@@ -25,11 +25,11 @@ from DenseLandmarksLib.models.networks.dense_shape import CompactDenseSegNet
 from DenseLandmarksLib.models.prediction import Prediction
 from training.__main__ import main
 from training.data import Dataset, read_dataset
+from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe, TargetRecipe
 from training.export_dense_shape import export_bundle
 from training.grid_cases import read_grid_cases
 from training.held_out_landmarks import held_out_study, paper_studies
 from training.new_landmark_cases import predict_cases, summarise
-from training.recipe import NetworkRecipe, Recipe, TargetRecipe
 from training.targets import make_template
 
 GRID = (128, 128)
@@ -206,7 +206,7 @@ def test_the_command_writes_the_whole_table_and_says_when_there_is_nothing_new(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cases = read_grid_cases(folders[0.0], GRID).of_split("train")
-    recipe = Recipe("held", network=NetworkRecipe(channels=(4, 8)), target=HELD_OUT)
+    recipe = DenseShapeRecipe("held", network=NetworkRecipe(channels=(4, 8)), target=HELD_OUT)
     network = CompactDenseSegNet(5, (4, 8))
     for bias in (network.mask_head[-1].bias, network.uv_head[-1].bias):
         bias.data.fill_(1.0)  # everything is everywhere: a poor model, but none that finds nothing

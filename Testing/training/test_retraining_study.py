@@ -15,7 +15,7 @@ import pytest
 from Testing.studies import retraining as study
 from Testing.studies import retraining_table, retraining_work
 from Testing.studies.retraining_table import BASE, ORACLE, TITLES, Results, Stage, draw_curves, paired, table_of
-from training.recipe import build_from, read_values
+from training.recipe_values import build_from, read_values
 from training.results_file import ResultsFile
 
 SHIPPED = Path(study.__file__).parents[2] / "training" / "recipes" / "retraining" / "chest.toml"

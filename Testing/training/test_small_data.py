@@ -23,7 +23,7 @@ from Testing.studies.small_data_table import (
 )
 from Testing.training.blob_radiographs import write_blob_radiographs
 from training.grid_cases import load_grid_cases
-from training.recipe import build_from, read_values
+from training.recipe_values import build_from, read_values
 from training.results_file import ResultsFile
 
 SHIPPED = Path(study.__file__).parents[2] / "training" / "recipes" / "small-data" / "hand.toml"

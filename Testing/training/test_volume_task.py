@@ -25,7 +25,7 @@ from Testing.training.blob_volumes import LANDMARKS, blob_volume, draw_points, w
 from Testing.training.kept_state import assert_a_packed_file_teaches_the_same, assert_same, rows_of, state_of
 from training.fit import fit
 from training.read_volumes import plan_spacings, read_volume_cases
-from training.recipe import OptimiserRecipe
+from training.run_recipe import OptimiserRecipe
 from training.trainer import running_mean
 from training.volume_cases import load_packed_volumes, save_volume_cases
 from training.volume_data import VolumeCase, read_volume_dataset

@@ -20,7 +20,8 @@ from training.baselines.heatmap_unet import HeatmapTask
 from training.baselines.kept_run import Kept, Run
 from training.baselines.patch_network import PatchTask
 from training.baselines.whole_volume import DIVISOR
-from training.recipe import build_from, read_values, recipe_from_dict, recipe_to_dict
+from training.recipe import recipe_from_dict, recipe_to_dict
+from training.recipe_values import build_from, read_values
 from training.stored_pyramid import StoredPyramid
 from training.volume_cases import VolumeCases, plan_groups
 from training.volume_recipe import VolumeRecipe

@@ -13,8 +13,8 @@ from DenseLandmarksLib.models.bundle import LICENSE, Bundle, save_bundle
 from training.bundle_metadata import finetuned_training
 from training.finetuning.grow_network import grown_weights, landmark_rows
 from training.finetuning.inherit_calibration import inherited_inference, inherited_metadata
-from training.recipe import OptimiserRecipe
 from training.replay import CaseMix
+from training.run_recipe import OptimiserRecipe
 
 
 @dataclass(frozen=True)

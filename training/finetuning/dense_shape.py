@@ -21,6 +21,7 @@ from DenseLandmarksLib.landmarks.template import Template
 from DenseLandmarksLib.models.bundle import Bundle
 from DenseLandmarksLib.models.family import TEMPLATE
 from DenseLandmarksLib.models.predictors.decode import decode_output
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.dense_shape_task import DenseShapeTask, TrainingSet
 from training.export_dense_shape import dense_shape_card, dense_shape_configuration
 from training.finetuning.bundle import FinetuneRun, save_finetuned
@@ -29,7 +30,6 @@ from training.finetuning.grow_template import read_with_new_landmarks
 from training.finetuning.recipe import FinetuneRecipe
 from training.finetuning.replayed_cases import joined, original_cases
 from training.grid_cases import GridCases
-from training.recipe import Recipe
 from training.replay import CaseMix
 from training.targets import make_targets
 
@@ -43,7 +43,7 @@ class FinetuneDenseShape(DenseShapeTask):
     validated: tuple[str, ...] = ("error_mm",)
 
     def __init__(
-        self, recipe: Recipe, data: TrainingSet, template: Template, cases: GridCases, run: FinetuneRun
+        self, recipe: DenseShapeRecipe, data: TrainingSet, template: Template, cases: GridCases, run: FinetuneRun
     ) -> None:
         super().__init__(recipe, data, template, cases, None, run.mix)
         self.run = run
@@ -77,7 +77,7 @@ class FinetuneDenseShape(DenseShapeTask):
 
 
 def finetune_task(
-    recipe: Recipe,
+    recipe: DenseShapeRecipe,
     decisions: Sequence[Decisions],
     library: Library,
     replay: Path | None,

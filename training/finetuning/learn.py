@@ -17,6 +17,7 @@ from DenseLandmarksLib.annotation.library.decisions import Decisions
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.files import write_json
 from DenseLandmarksLib.models.bundle import load_bundle
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.finetuning.blind_truth import blind_truths
 from training.finetuning.origin import changed_versions, check_origin, origin_of
 from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
@@ -26,7 +27,7 @@ from training.finetuning.run_folder import CASES, READ, RUN, TRAINED, CancelledE
 from training.finetuning.task import FinetuneTask
 from training.finetuning.validation import Validation, cases_of_curve
 from training.heatmap_recipe import HeatmapRecipe
-from training.recipe import AnyRecipe, Recipe, recipe_to_dict
+from training.recipe import AnyRecipe, recipe_to_dict
 from training.run_epochs import CHECKPOINT, RECIPE, TRAINING_CURVE, VALIDATION_CURVE, check_goes_on, run_epochs
 from training.trainer import Trainer, read_checkpoint, write_checkpoint
 
@@ -60,7 +61,7 @@ def read_finetune_task(
     Raises :class:`CancelledError` where somebody asked for it while cases are read.
     """
     finetune_task: Callable[..., FinetuneTask]
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, DenseShapeRecipe):
         from training.finetuning.dense_shape import finetune_task
     elif isinstance(recipe, HeatmapRecipe):
         from training.finetuning.heatmap import finetune_task

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from DenseLandmarksLib.errors import InputError
 from DenseLandmarksLib.landmarks.landmark_set import Review
 from DenseLandmarksLib.models.bundle import Bundle
-from training.recipe import AnyRecipe, Recipe, build_from, read_values, recipe_from_dict
+from training.dense_shape_recipe import DenseShapeRecipe
+from training.recipe import AnyRecipe, recipe_from_dict
+from training.recipe_values import build_from, read_values
 
 OneRecipe = TypeVar("OneRecipe", bound=AnyRecipe)
 
@@ -113,7 +115,7 @@ def finetuned(recipe: OneRecipe, options: FinetuneRecipe) -> OneRecipe:
         ema=options.ema,
     )
     changes: dict[str, Any] = {"optimiser": optimiser, "seed": options.seed}
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, DenseShapeRecipe):
         # What a study held out is on no template, and all that is on it is taught.
         changes |= {"phantom_share": 0.0, "target": dataclasses.replace(recipe.target, hold_out_every=0)}
     result: OneRecipe = dataclasses.replace(recipe, **changes)

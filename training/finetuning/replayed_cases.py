@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from DenseLandmarksLib.errors import InputError
+from training.dense_shape_recipe import DenseShapeRecipe
 from training.grid_cases import GridCases, load_grid_cases
 from training.heatmap_recipe import HeatmapRecipe
-from training.recipe import Recipe
 
 
 def original_cases(
-    recipe: Recipe | HeatmapRecipe, data: Path, between_cases: Callable[[], None] = lambda: None
+    recipe: DenseShapeRecipe | HeatmapRecipe, data: Path, between_cases: Callable[[], None] = lambda: None
 ) -> GridCases:
     """The cases that a model was trained on: without the fold that its recipe held out.
 

@@ -19,15 +19,16 @@ from DenseLandmarksLib.geometry.frames import lps_mm_from_pixels
 from DenseLandmarksLib.landmarks.landmark_set import Presence
 from DenseLandmarksLib.landmarks.template import Template
 from Testing.training.finetuning.corrected_cases import Annotator
+from training.dense_shape_recipe import DenseShapeRecipe, NetworkRecipe, TargetRecipe
 from training.finetune import finetune
 from training.finetuning.recipe import FinetuneRecipe
 from training.finetuning.request import FinetuneRequest
 from training.phantoms import DEMO_SEEDS, Phantom, draw_phantom, phantom_image
-from training.recipe import AugmentationRecipe, NetworkRecipe, OptimiserRecipe, Recipe, TargetRecipe
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 
 SIZE = (96, 96)
 LUNGS = ("right_lung", "left_lung")
-MODEL = Recipe(
+MODEL = DenseShapeRecipe(
     "small-chest",
     "A few epochs on eight phantoms.",
     seed=3,

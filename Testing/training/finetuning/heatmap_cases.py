@@ -22,8 +22,8 @@ from training.finetuning.heatmap import FinetuneHeatmapTask, finetune_task
 from training.finetuning.recipe import FinetuneRecipe, finetuned, recipe_of
 from training.fit import fit
 from training.heatmap_recipe import HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
-from training.recipe import AugmentationRecipe, OptimiserRecipe
 from training.rewrite_bundle import rewrite_bundle
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 from training.trainer import Trainer
 
 PARENT = HeatmapRecipe(

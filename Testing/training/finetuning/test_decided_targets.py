@@ -11,9 +11,9 @@ import torch
 
 from DenseLandmarksLib.landmarks.polygon import polygon_mask
 from DenseLandmarksLib.models.networks.dense_shape import DenseShapeOutput
+from training.dense_shape_recipe import LossRecipe, TargetRecipe
 from training.grid_cases import GridCases, read_grid_cases
 from training.losses import dense_loss, landmark_loss, total_loss
-from training.recipe import LossRecipe, TargetRecipe
 from training.targets import make_targets, make_template
 
 GRID = (64, 64)

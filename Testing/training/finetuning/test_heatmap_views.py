@@ -28,7 +28,7 @@ from training.finetuning.decided_radiographs import read_decided_radiographs
 from training.finetuning.heatmap import FinetuneHeatmapTask
 from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe, HeatmapRecipe, HeatmapTargetRecipe
-from training.recipe import AugmentationRecipe, OptimiserRecipe
+from training.run_recipe import AugmentationRecipe, OptimiserRecipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

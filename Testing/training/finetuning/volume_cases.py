@@ -25,8 +25,8 @@ from training.finetuning.volumes import FinetuneHeatmapVolumeTask, FinetuneMulti
 from training.fit import fit
 from training.heatmap_recipe import HeatmapLossRecipe, HeatmapNetworkRecipe
 from training.heatmap_volume_recipe import HeatmapVolumeRecipe, TilesRecipe
-from training.recipe import OptimiserRecipe
 from training.rewrite_bundle import rewrite_bundle
+from training.run_recipe import OptimiserRecipe
 from training.trainer import Trainer
 from training.volume_recipe import (
     LevelsRecipe,
