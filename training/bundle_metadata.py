@@ -1,4 +1,4 @@
-"""What the metadata of all bundles say alike, whatever the family."""
+"""What the metadata and cards of all bundles say alike, whatever the family."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ def bundle_metadata(recipe: AnyRecipe, data_name: str, cases: int, parent: Bundl
             "started_from": None if parent is None else f"{parent.name} {parent.version}",
         },
     }
+
+
+def card_head(metadata: Mapping[str, Any]) -> list[str]:
+    """How every model card begins."""
+    return [
+        f"# {metadata['name']} {metadata['version']}",
+        "",
+        "**Research use only. Not a medical device.**",
+        "",
+        metadata["description"],
+        "",
+    ]
 
 
 def presence_lines(presence: Mapping[str, Any] | None, images: str) -> list[str]:

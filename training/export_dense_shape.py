@@ -15,6 +15,7 @@ from DenseLandmarksLib.models.measured import HEADLINE, figure
 from training.bundle_metadata import (
     LICENSE_TEXT,
     bundle_metadata,
+    card_head,
     length_text,
     radiograph_format,
     spacing_lines,
@@ -90,12 +91,7 @@ def dense_shape_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str
     parent = f", begun with the weights of {training['started_from']}" if training.get("started_from") else ""
     phantoms = f", {recipe['phantom_share']:.0%} of each batch synthetic phantoms" if recipe["phantom_share"] else ""
     lines = [
-        f"# {metadata['name']} {metadata['version']}",
-        "",
-        "**Research use only. Not a medical device.**",
-        "",
-        metadata["description"],
-        "",
+        *card_head(metadata),
         f"Finds: {', '.join(s['name'] for s in metadata['structures'])}, with {len(metadata['landmark_names'])} landmarks.",
         "",
         f"{trained_on_text(training)}{phantoms}; "

@@ -14,6 +14,7 @@ from DenseLandmarksLib.models.measured import figure, rate
 from training.bundle_metadata import (
     LICENSE_TEXT,
     bundle_metadata,
+    card_head,
     length_text,
     presence_lines,
     radiograph_format,
@@ -88,12 +89,7 @@ def heatmap_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     parent = f", begun with the weights of {training['started_from']}" if training.get("started_from") else ""
     masks = f", with masks of {', '.join(s['name'] for s in metadata['structures'])}" if metadata["structures"] else ""
     lines = [
-        f"# {metadata['name']} {metadata['version']}",
-        "",
-        "**Research use only. Not a medical device.**",
-        "",
-        metadata["description"],
-        "",
+        *card_head(metadata),
         f"Finds {len(metadata['landmark_names'])} landmarks of radiographs{masks}.",
         "",
         f"{trained_on_text(training)}; network {recipe['network']['name']}, "

@@ -15,6 +15,7 @@ from DenseLandmarksLib.models.measured import figure
 from training.bundle_metadata import (
     LICENSE_TEXT,
     bundle_metadata,
+    card_head,
     data_format,
     length_text,
     presence_lines,
@@ -94,12 +95,7 @@ def volume_card(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
     names = metadata["landmark_names"]
     listed = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     lines = [
-        f"# {metadata['name']} {metadata['version']}",
-        "",
-        "**Research use only. Not a medical device.**",
-        "",
-        metadata["description"],
-        "",
+        *card_head(metadata),
         f"Finds {len(names)} landmarks of volumes: {listed}.",
         "",
         f"{trained_on_text(training)}; {_network_text(inference)}, {length_text(training)}. "
