@@ -38,6 +38,7 @@ def off_others_mm(
     weights = of_strength
     for _ in range(_ROUNDS):
         weights = of_strength / (1 + (_distances(source, target, weights, np.zeros(len(source))) / _FAR_MM) ** 2)
+        weights = weights / weights.max()  # where all are far off too, they are numbers to calculate with
     return np.minimum(_distances(source, target, weights, weights), _FARTHEST_MM)
 
 

@@ -39,5 +39,8 @@ def test_what_is_hardly_seen_hardly_tells_where_the_others_are() -> None:
 
 def test_two_landmarks_and_landmarks_in_one_place_say_nothing_wrong() -> None:
     assert off_others_mm(posed(1, 0)[:2], np.ones(2), TEMPLATE_MM[:2], MM_PER_PIXEL).tolist() == [0, 0]
+    faint = off_others_mm(np.random.default_rng(2).uniform(0, 400, (12, 2)), np.zeros(12), TEMPLATE_MM, MM_PER_PIXEL)
+    strong = off_others_mm(np.random.default_rng(2).uniform(0, 400, (12, 2)), np.ones(12), TEMPLATE_MM, MM_PER_PIXEL)
+    np.testing.assert_allclose(faint, strong)  # all alike
     heap = off_others_mm(np.zeros((12, 2)), np.ones(12), TEMPLATE_MM, MM_PER_PIXEL)
     assert np.isfinite(heap).all()
