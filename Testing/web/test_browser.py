@@ -22,7 +22,7 @@ from DenseLandmarksLib.annotation.library.library import Library
 from DenseLandmarksLib.geometry.image_geometry import ImageGeometry
 from DenseLandmarksLib.models.bundle import read_description
 from DenseLandmarksLib.models.registry import find_bundle
-from Testing.geometry.dicom_files import write_ct_slices
+from Testing.geometry.dicom_files import write_ct_slices, write_dicom
 from Testing.web.chromium import FLAGS, SIZE, Served, find_chromium, until
 from training.phantoms import DEMO_SEEDS, draw_phantom, phantom_image
 
@@ -330,3 +330,15 @@ def test_a_tab_that_is_reloaded_while_images_are_added_can_add_again(page: Any, 
 def _children(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(one) for one in path.read_text().split()]
+
+
+def test_the_model_that_knows_what_the_file_states_is_taken_with_one_click(
+    page: Any, films: Library, tmp_path: Path
+) -> None:
+    hand = films.add(write_dicom(tmp_path / "hand.dcm", BodyPartExamined="HAND"), copy=True)
+    page.evaluate(f"window.trame.trigger('added', [['{hand.id}'], []])")  # as after an upload
+    until(lambda: page.locator("#fitting-model").count() == 1, page, "another model is offered")
+    assert page.inner_text("#fitting-model").casefold() == "use hand-xray"
+    page.click("#fitting-model")
+    until(lambda: "hand-xray" in page.inner_text("#model-summary"), page, "it is taken")
+    assert page.locator("#fitting-model").count() == 0
