@@ -166,12 +166,12 @@ def draw_curves(sizes: Sequence[SizeErrors], path: Path) -> None:
         (left, far_share, 100, "errors of 10 mm or more, %"),
         (right, median_mm, 1, "median error, mm"),
     ):
-        for name in dict.fromkeys(size.network for size in sizes):
+        for aside, name in enumerate(dict.fromkeys(size.network for size in sizes)):
             own = sorted((size for size in sizes if size.network == name), key=lambda size: size.images)
             middle = factor * np.array([figure(size.errors_mm) for size in own])
             ends = factor * np.array([interval(resampled([size], figure)[:, 0]) for size in own])
             beside = np.abs(ends - middle[:, None]).T
-            images = [size.images for size in own]
+            images = [size.images * 1.03**aside for size in own]  # beside each other, so that both intervals can be read
             axes.errorbar(images, middle, beside, marker="o", capsize=3, label=titles[name], color=colours[name])
         axes.set(xscale="log", xlabel="images to learn from", ylabel=label, ylim=(0, None))
         ticks = sorted({size.images for size in sizes})
