@@ -133,7 +133,7 @@ def calibrate_heatmaps(model: Path, folders: Sequence[Path], data: Path, device:
         (number, features, present) for number, look in enumerate(looks) for features, present in look.presence
     )
     presence = None
-    # Images so small that no cut takes a landmark away and leaves enough say nothing: the recipe's limit stays.
+    # Images so small that no cut takes a landmark away and leaves enough say nothing: the limit stays as it is.
     if evidence.has_both:
         presence, presence_measured = calibrate_presence(evidence)
         changes["presence"] = {**presence.to_dict(), "measured": presence_measured}

@@ -100,3 +100,14 @@ def chins(volume_parent: Bundle, tmp_path_factory: Runs) -> volume_cases.Run:
 def multi_scale(blob_volumes: Path, tmp_path_factory: Runs) -> Bundle:
     """A model of volumes that hardly learned anything, where nothing else is asked of it."""
     return volume_cases.make_parent("multi_scale", blob_volumes, tmp_path_factory.mktemp("runs"), epochs=1)
+
+
+@pytest.fixture
+def noses_corrected(heatmap_parent: Bundle, tmp_path: Path) -> Annotator:
+    """In two radiographs somebody dragged the nose."""
+    annotator = Annotator.begin(tmp_path, heatmap_parent.folder)
+    for seed in range(2):
+        annotator.work_on(
+            heatmap_cases.write_image(tmp_path, seed), heatmap_cases.correct_nose(seed), heatmap_cases.SPACING
+        )
+    return annotator

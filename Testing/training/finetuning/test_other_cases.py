@@ -22,7 +22,7 @@ from Testing.training.finetuning import volume_cases
 from Testing.training.finetuning.chest_library import run
 from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.finetuning.finished_runs import json_of
-from Testing.training.finetuning.heatmap_cases import SPACING, correct_nose, lps, points_px, task_of, write_image
+from Testing.training.finetuning.heatmap_cases import SPACING, lps, points_px, task_of, write_image
 from Testing.training.kept_state import rows_of
 from training.finetuning.recipe import FinetuneRecipe
 
@@ -30,15 +30,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 FEW = FinetuneRecipe(steps=2, epochs=1, batch=2, ema=0.0)
 LEARNED = "Mean error on the cases that it learned from: "
-
-
-@pytest.fixture
-def noses_corrected(heatmap_parent: Bundle, tmp_path: Path) -> Annotator:
-    """In two radiographs somebody dragged the nose."""
-    annotator = Annotator.begin(tmp_path, heatmap_parent.folder)
-    for seed in range(2):
-        annotator.work_on(write_image(tmp_path, seed), correct_nose(seed), SPACING)
-    return annotator
 
 
 def placed_blind(seed: int, name: str = "nose", asked: tuple[str, ...] = ()) -> Callable[[Session], None]:

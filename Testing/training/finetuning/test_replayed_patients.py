@@ -24,7 +24,7 @@ from Testing.training.finetuning import volume_cases
 from Testing.training.finetuning.chest_library import request_for, run
 from Testing.training.finetuning.corrected_cases import Annotator
 from Testing.training.finetuning.finished_runs import json_of
-from Testing.training.finetuning.heatmap_cases import SPACING, correct_nose, lps, points_px, write_image
+from Testing.training.finetuning.heatmap_cases import SPACING, lps, points_px, write_image
 from training.data import Dataset, read_dataset
 from training.finetune import finetune
 from training.finetuning.recipe import FinetuneRecipe
@@ -38,12 +38,9 @@ LEARNT = "left out; one of the versions learnt from an image of its patient"
 
 
 @pytest.fixture
-def annotator(heatmap_parent: Bundle, tmp_path: Path) -> Annotator:
+def annotator(noses_corrected: Annotator) -> Annotator:
     """In two radiographs somebody dragged the nose."""
-    annotator = Annotator.begin(tmp_path, heatmap_parent.folder)
-    for seed in range(2):
-        annotator.work_on(write_image(tmp_path, seed), correct_nose(seed), SPACING)
-    return annotator
+    return noses_corrected
 
 
 def place_nose(point_px: np.ndarray) -> Callable[[Session], None]:
