@@ -111,7 +111,7 @@ def _listed(run: BegunRun, bundle: Bundle) -> Bundle:
 def _why_not_active(run: BegunRun, listed: Bundle) -> str:
     """Why a version that is not worse than its parent stays inactive, a sentence; empty where nothing speaks against it.
 
-    It was compared with its parent alone: what else became active meanwhile may be better.
+    It was compared with its parent alone: what else is active, or became so meanwhile, may be better.
     """
     if not run.request.activate:
         return " It was asked for to leave the active version as it is."
@@ -122,4 +122,4 @@ def _why_not_active(run: BegunRun, listed: Bundle) -> str:
         for one in compared
     ):
         return ""
-    return f" Another version, {active.version}, became active meanwhile, so it stays."
+    return f" Version {active.version} is active, with which it was not compared, so that one stays."

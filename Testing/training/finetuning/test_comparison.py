@@ -125,7 +125,7 @@ def test_a_version_that_is_better_on_twenty_blind_cases_becomes_active_unless_as
     assert json_of(output / "gate.json")["is_to_be_active"]
     listed = {one.version: one.active for one in list_versions(MODEL.name, versions)}
     assert listed == {"1.0.0": False, "1.0.0+1": False, "1.1.0": True}
-    said = "Another version, 1.1.0, became active meanwhile, so it stays."
+    said = "Version 1.1.0 is active, with which it was not compared, so that one stays."
     assert state(output)["line"].endswith(said)
     assert f"The new version is listed and not active. {said}" in (output / "report.md").read_text()
     # One that was killed after it was made active is not another one.
