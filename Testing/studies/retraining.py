@@ -4,7 +4,8 @@ A model learns from 20 training cases. A simulated annotator then goes through 1
 landmark as the model doubts them, those that are more than 3 mm off are dragged to where they belong, by a hand that is off by
 1 mm across and 2 mm along the contour, the others accepted. After each number of cases the next model learns from the library.
 Against this base setting, one factor at a time: cases and landmarks in random order, no propagation, a model that is trained
-anew, one that does not see the first cases again; and the upper bound of an oracle, to whom the worst cases and landmarks come first.
+anew (as long as the first, or as long as all steps together), one that has as many steps and no corrections, one that does not
+see the first cases again; and the upper bound of an oracle, to whom the worst cases and landmarks come first.
 
 What is done is not done again, and what was begun is gone on with; of a setting and seed that are whole the line in --results
 is enough. With ``--fold`` the cases of that fold of ``train`` are
@@ -37,7 +38,9 @@ SETTINGS = {
     BASE: Setting(),
     "random": Setting("random", "random"),
     "no-propagation": Setting(strength=0.0),
-    "anew": Setting(anew=True),
+    "anew": Setting(learning="anew"),
+    "anew-as-long": Setting(learning="anew-as-long"),
+    "uncorrected": Setting(learning="uncorrected"),
     "no-replay": Setting(replay=False),
     ORACLE: Setting("worst", "worst"),
 }

@@ -17,6 +17,8 @@ TITLES = {
     "random": "in random order",
     "no-propagation": "without propagation",
     "anew": "trained anew",
+    "anew-as-long": "trained anew, as many steps in all",
+    "uncorrected": "nothing corrected, as many steps in all",
     "no-replay": "without the first cases",
     ORACLE: "worst first, as an oracle would (upper bound)",
 }
@@ -108,6 +110,8 @@ def draw_curves(results: Results, path: Path) -> None:
         "random": "#e69f00",
         "no-propagation": "#d55e00",
         "anew": "#009e73",
+        "anew-as-long": "#56b4e9",
+        "uncorrected": "#000000",
         "no-replay": "#cc79a7",
         ORACLE: "#999999",
     }

@@ -39,6 +39,8 @@ from training.fit import fit
 from training.grid_cases import load_grid_cases, save_grid_cases
 from training.results_file import ResultsFile
 
+Learning = Literal["on", "anew", "anew-as-long", "uncorrected"]
+
 logger = logging.getLogger(__name__)
 WHO = "simulated annotator"
 
@@ -58,13 +60,16 @@ class RetrainingStudy:
 class Setting:
     """One way to work: how cases and landmarks come, whether neighbours move along, how the next model is made.
 
-    Without ``replay`` the cases of the first model are not at hand, as with a model that somebody else trained.
+    The last model learns ``"on"``, or another begins ``"anew"`` with random weights and has as many steps as the first model
+    had, or (``"anew-as-long"``) as many as models that learn on had in all by then; those has the model that learns
+    ``"uncorrected"``, too, from the first cases alone: what steps without corrections are worth. Without ``replay`` the
+    cases of the first model are not at hand, as with a model that somebody else trained.
     """
 
     cases: Order | Literal["worst"] = "doubt"
     points: PointOrder = "doubt"
     strength: float = 1.0
-    anew: bool = False
+    learning: Learning = "on"
     replay: bool = True
 
 
@@ -128,14 +133,16 @@ class Work:
         if time.monotonic() > deadline:
             return False
         self._learn_first()
-        library, model = self._library(), self.start / "bundle"
+        model = self.start / "bundle"
         for corrected in (0, *self.study.corrected):
             made = self.folder / f"model-{corrected}"
             if not self._stage(corrected).is_file():
                 if time.monotonic() > deadline:
                     return False
-                if corrected:
-                    self._correct(library, load_bundle(model), corrected)
+                if corrected and self.setting.learning == "uncorrected":
+                    fit(self._recipe(self._steps_by(corrected)), self.packed, made, resume=True)
+                elif corrected:
+                    self._correct(load_bundle(model), corrected)
                     self._learn(model, made, corrected)
                 self._measure(made / "bundle" if corrected else model, corrected)
             model = made / "bundle" if corrected else model
@@ -144,12 +151,21 @@ class Work:
 
     def _learn_first(self) -> None:
         """The first model of a seed, where no setting has made it yet."""
-        recipe = replace(self.study.recipe, seed=self.seed)
+        recipe = self._recipe(self.study.recipe.optimiser.steps)
         if not self.packed.is_file():
             cases = load_grid_cases(self.data, recipe.target.grid)
             save_grid_cases(self.packed, cases.select(np.isin(cases.names, [case.name for case in self.first.cases])))
         if not (self.start / "bundle").is_dir():
             fit(recipe, self.packed, self.start, resume=True)
+
+    def _recipe(self, steps: int) -> DenseShapeRecipe:
+        optimiser = replace(self.study.recipe.optimiser, steps=steps)
+        return replace(self.study.recipe, seed=self.seed, optimiser=optimiser)
+
+    def _steps_by(self, corrected: int) -> int:
+        """How many a model that learns on has had by then, those of the first model included."""
+        times = self.study.corrected.index(corrected) + 1
+        return self.study.recipe.optimiser.steps + times * self.study.finetune.steps
 
     def _stage(self, corrected: int) -> Path:
         return self.folder / f"{corrected}.json"
@@ -164,8 +180,9 @@ class Work:
                 library.add(case.image_path, spacing_mm=case.spacing_mm)
         return library
 
-    def _correct(self, library: Library, bundle: Bundle, corrected: int) -> None:
+    def _correct(self, bundle: Bundle, corrected: int) -> None:
         """Go through cases until ``corrected`` are done; what an interrupted stage did stays."""
+        library = self._library()
         path = self.folder / "drags.json"
         drags: dict[str, int] = json.loads(path.read_text()) if path.is_file() else {}
         predictor = open_bundle(bundle, "cpu")
@@ -219,8 +236,9 @@ class Work:
 
     def _learn(self, model: Path, output: Path, corrected: int) -> None:
         options = replace(self.study.finetune, seed=self.seed)
-        if self.setting.anew:
-            steps = self.study.recipe.optimiser.steps
+        if self.setting.learning != "on":
+            as_long = self.setting.learning == "anew-as-long"
+            steps = self._steps_by(corrected) if as_long else self.study.recipe.optimiser.steps
             share = len(self.first.cases) / (len(self.first.cases) + corrected)
             options = replace(options, anew=True, steps=steps, learning_rate_share=1.0, replay_share=share)
         request = FinetuneRequest(
@@ -240,7 +258,7 @@ class Work:
         predictor = open_bundle(load_bundle(model), "cpu")
         errors, first = (case_errors_mm(predictor, dataset) for dataset in (self.reported, self.first))
         path = self.folder / "drags.json"
-        drags = sum(json.loads(path.read_text()).values()) if corrected else 0
+        drags = sum(json.loads(path.read_text()).values()) if corrected and path.is_file() else 0
         measured = {"corrected": corrected, "drags": drags, "errors_mm": errors.round(4).tolist()}
         write_json(self._stage(corrected), {**measured, "first_mm": round(float(first.mean()), 4)})
         logger.info("%s, %d cases corrected: %.2f mm", self.folder.name, corrected, errors.mean())

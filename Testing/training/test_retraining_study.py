@@ -47,6 +47,7 @@ epochs = 1
 ema = 0.0
 learning_rate_share = 0.3
 """
+UNCORRECTED = "uncorrected"
 Ask = Callable[..., list[str]]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -126,6 +127,9 @@ def test_every_setting_differs_from_the_base_in_what_its_title_says() -> None:
 def test_every_setting_runs_and_all_begin_with_the_same_model(done: Path) -> None:
     for name in study.SETTINGS:
         assert stage(done, name, 0) == stage(done, BASE, 0)
+        if name == UNCORRECTED:
+            assert drags_of(done, name) == [0, 0, 0]
+            continue
         drags = drags_of(done, name)
         assert 0 == drags[0] < drags[1] < drags[2]
         assert len(stage(done, name, 2)["errors_mm"]) == 2
@@ -134,7 +138,8 @@ def test_every_setting_runs_and_all_begin_with_the_same_model(done: Path) -> Non
         assert len(learned) == 2
         assert all(sum(case["decisions"].values()) > 0 for case in learned)
     last = {name: stage(done, name, 2)["errors_mm"] for name in study.SETTINGS}
-    assert all(last[name] != last[BASE] for name in ("anew", "no-replay"))
+    assert all(last[name] != last[BASE] for name in ("anew", "anew-as-long", UNCORRECTED, "no-replay"))
+    assert last["anew"] != last["anew-as-long"]
 
 
 def test_cases_drawn_at_random_come_in_the_same_order_in_every_library_and_in_another_for_another_seed() -> None:
@@ -164,14 +169,29 @@ def test_the_first_cases_are_replayed_unless_the_setting_is_without(done: Path) 
     cards = {
         name: (done / "seed-1" / name / "model-1" / "bundle" / "docs" / "README.md").read_text()
         for name in study.SETTINGS
+        if name != UNCORRECTED
     }
     assert {name for name, card in cards.items() if "replayed" not in card} == {"no-replay"}
 
 
 def test_a_model_that_is_trained_anew_sees_first_and_corrected_cases_equally_often_at_each_stage(done: Path) -> None:
-    for corrected in (1, 2):
-        begun = json.loads((done / "seed-1" / "anew" / f"model-{corrected}" / "run.json").read_text())
-        assert begun["finetune"]["replay_share"] == pytest.approx(3 / (3 + corrected))
+    for name, steps in (("anew", (30, 30)), ("anew-as-long", (30 + 3, 30 + 3 + 3))):
+        for corrected in (1, 2):
+            begun = json.loads((done / "seed-1" / name / f"model-{corrected}" / "run.json").read_text())
+            assert begun["finetune"]["replay_share"] == pytest.approx(3 / (3 + corrected))
+            assert begun["finetune"]["steps"] == steps[corrected - 1]
+            assert begun["finetune"]["anew"]
+
+
+def test_what_steps_alone_are_worth_is_learned_from_the_first_cases_and_nobody_corrects(done: Path) -> None:
+    folder = done / "seed-1" / UNCORRECTED
+    assert not (folder / "library").exists()
+    first = json.loads((done / "seed-1" / "first-model" / "begun.json").read_text())
+    for corrected, steps in ((1, 30 + 3), (2, 30 + 3 + 3)):
+        begun = json.loads((folder / f"model-{corrected}" / "begun.json").read_text())
+        assert begun["data"] == first["data"]
+        recipe = json.loads((folder / f"model-{corrected}" / "recipe.json").read_text())
+        assert recipe["optimiser"]["steps"] == steps
 
 
 def test_it_ends_with_a_table_and_a_picture_and_does_nothing_again(
