@@ -42,14 +42,14 @@ def add_models_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def models(arguments: argparse.Namespace) -> int:
     """Make a version active where one is named, and print the list."""
     name = arguments.name
-    if arguments.use is not None:
-        if name is None:
-            raise InputError("expected the name of a model for --use, got none. Say 'models NAME --use VERSION'.")
-        set_active(name, arguments.use)
-    found = [version for one in (model_names() if name is None else (name,)) for version in list_versions(one)]
-    if not found and name is not None:
+    if arguments.use is not None and name is None:
+        raise InputError("expected the name of a model for --use, got none. Say 'models NAME --use VERSION'.")
+    if name is not None and not list_versions(name):
         names = ", ".join(model_names()) or "none"
         raise InputError(f"expected the name of a model, got {name!r}. Models here: {names}.")
+    if name is not None and arguments.use is not None:
+        set_active(name, arguments.use)
+    found = [version for one in (model_names() if name is None else (name,)) for version in list_versions(one)]
     print(json.dumps([_to_dict(one) for one in found], indent=2) if arguments.json else model_table(found))
     return 0
 

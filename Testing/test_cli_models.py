@@ -91,6 +91,7 @@ def test_one_call_goes_back_and_on(models: Path, capsys: Output) -> None:
     ("arguments", "told"),
     [
         (("giant",), "expected the name of a model, got 'giant'. Models here: tiny."),
+        (("giant", "--use", "1.0.0"), "expected the name of a model, got 'giant'. Models here: tiny."),
         (("tiny", "--use", "9"), "expected a version of the model tiny, got '9'. Choose one of these: 1.0.0, 1.0.0+1"),
         (("--use", "1.0.0"), "expected the name of a model for --use, got none."),
     ],
