@@ -73,9 +73,12 @@ def begin(request: FinetuneRequest, folder: RunFolder) -> BegunRun | None:
     """
     begun = folder.read(RUN)
     if begun is not None and not request.resume:
-        raise OtherRunError(
-            f"expected an empty --output, {request.output} already holds a run. Add --resume or give another folder."
-        )
+        if folder.read(CASES) is not None:
+            raise OtherRunError(
+                f"expected an empty --output, {request.output} already holds a run. Add --resume or give another folder."
+            )
+        begun = None  # it ended before it learned anything: there is nothing to lose
+        folder.go_on()
     library = Library.open(request.library)
     if begun is not None:
         _check_same(request, library, begun)

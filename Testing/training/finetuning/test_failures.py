@@ -181,6 +181,15 @@ def test_nothing_to_learn_from(chest_bundle: Path, tmp_path: Path) -> None:
     assert "expected a case in Empty" in fails(nobody, tmp_path / "run")
 
 
+def test_a_folder_in_which_nothing_was_learned_yet_is_free_for_another_run(
+    annotator: Annotator, chest_bundle: Path, tmp_path: Path
+) -> None:
+    nobody = Annotator(Library.create(tmp_path / "empty", "Empty"), chest_bundle, tmp_path)
+    fails(nobody, tmp_path / "run")
+    (tmp_path / "run" / "cancel").touch()  # and it was cancelled too late
+    assert state(run(annotator, tmp_path / "run"))["status"] == "done"
+
+
 def test_a_revision_that_cannot_be_read_is_told_and_the_one_before_counts(annotator: Annotator, tmp_path: Path) -> None:
     session = reopened(annotator, case_ids(annotator.library)[0])
     session.accept_remaining()
