@@ -115,7 +115,7 @@ def draw_curves(results: Results, path: Path) -> None:
         "no-replay": "#cc79a7",
         ORACLE: "#999999",
     }
-    drawing = Drawing(figsize=(9.5, 3.8), layout="constrained")
+    drawing = Drawing(figsize=(9.5, 4.4), layout="constrained")
     FigureCanvasAgg(drawing)
     left, right = drawing.subplots(1, 2)
     for setting in results:
@@ -136,6 +136,7 @@ def draw_curves(results: Results, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     if left.has_data():
-        left.legend(frameon=False, fontsize=8)
+        handles = left.get_legend_handles_labels()
+        drawing.legend(*handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=150)
