@@ -171,9 +171,8 @@ def draw_curves(sizes: Sequence[SizeErrors], path: Path) -> None:
             middle = factor * np.array([figure(size.errors_mm) for size in own])
             ends = factor * np.array([interval(resampled([size], figure)[:, 0]) for size in own])
             beside = np.abs(ends - middle[:, None]).T
-            images = [
-                size.images * 1.03**aside for size in own
-            ]  # beside each other, so that both intervals can be read
+            # Beside each other, so that both intervals can be read.
+            images = [size.images * 1.03**aside for size in own]
             axes.errorbar(images, middle, beside, marker="o", capsize=3, label=titles[name], color=colours[name])
         axes.set(xscale="log", xlabel="images to learn from", ylabel=label, ylim=(0, None))
         ticks = sorted({size.images for size in sizes})
