@@ -309,3 +309,15 @@ def test_a_drag_is_answered_within_a_frame(chest_template: Template) -> None:
         propagate(landmarks, propagation, AXES)
         best = min(best, time.perf_counter() - start)
     assert best < 0.2
+
+
+def test_points_that_have_nothing_to_do_with_each_other_take_nobody_along_however_their_sums_round() -> None:
+    count = 19
+    noise = np.zeros((count, 2, 2))
+    points = np.zeros((count, 2))
+    for seed in range(50):
+        variances = np.random.default_rng(seed).uniform(0.1, 20, 2 * count)
+        alone = np.diag(variances)
+        assert not Propagation(points, alone, noise).takes_along
+        alone[0, 3] = alone[3, 0] = 1e-6
+        assert Propagation(points, alone, noise).takes_along
